@@ -43,7 +43,8 @@ LUA: Final = re.compile(r"\bredis\.p?call\s*\(")
 
 TYPE_IGNORE: Final = re.compile(r"#\s*type:\s*ignore(?P<codes>\[[^\]]+\])?(?P<reason>.*)")
 NOQA: Final = re.compile(
-    r"#\s*(?P<file>(ruff|flake8):\s*)?noqa(?P<codes>:\s*[A-Z]+[0-9]+([,\s]+[A-Z]+[0-9]+)*)?(?P<reason>.*)", re.IGNORECASE
+    r"#\s*(?P<file>(ruff|flake8):\s*)?noqa(?P<codes>:\s*[A-Z]+[0-9]+([,\s]+[A-Z]+[0-9]+)*)?(?P<reason>.*)",
+    re.IGNORECASE,
 )
 REASON_LETTERS: Final = 10
 
