@@ -61,8 +61,10 @@ clean: ## remove everything that the other targets made
 develop: $(VENV)/.development $(NODE_STAMP) ## set up everything that the tests need
 
 $(BIN)/python:
-	@if [ -z "$(PYTHON)" ]; then echo 'Python 3.11 or newer is needed; name one with PYTHON=/path/to/python.' >&2; exit 1; fi
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo 'Python cannot make a virtual environment: on Debian and Ubuntu, install python3-venv.' >&2; exit 1; }
+	@if ! $(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+		echo 'Python 3.11 or newer is needed; name one with PYTHON=/path/to/python.' >&2; exit 1; fi
+	@if ! $(PYTHON) -m venv $(VENV); then rm -rf $(VENV); \
+		echo 'Python cannot make a virtual environment: on Debian and Ubuntu, install python3-venv.' >&2; exit 1; fi
 
 # The runtime alone: what a user of the service needs, at the versions that the tests ran with.
 $(VENV)/.runtime: pyproject.toml $(LOCK) | $(BIN)/python
