@@ -1,0 +1,50 @@
+"""Where new identifiers come from; injected, so that tests can foretell them."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final, Protocol
+
+import uuid_utils
+
+_EPOCH_BITS: Final = 64
+
+_TOKEN_BYTES: Final = 16
+"""128 bits: no two alike, and none to be guessed."""
+
+
+class Identifiers(Protocol):
+    """Makes identifiers. Safe to call from any thread; no two calls answer the same."""
+
+    def new_event_id(self) -> str:
+        """An ``id`` for an event that came without: a UUIDv7 (RFC 9562), later ones sort after earlier ones."""
+        ...
+
+    def new_epoch(self) -> int:
+        """A number for a new epoch of a log: 64 bits, not zero, which stands for none."""
+        ...
+
+    def new_token(self) -> str:
+        """An unguessable URL-safe text, for leases and confirmations."""
+        ...
+
+
+class RandomIdentifiers:
+    """The real ones, from the operating system's randomness."""
+
+    __slots__ = ()
+
+    def new_event_id(self) -> str:
+        """See Identifiers."""
+        return str(uuid_utils.uuid7())
+
+    def new_epoch(self) -> int:
+        """See Identifiers."""
+        return secrets.randbelow((1 << _EPOCH_BITS) - 1) + 1
+
+    def new_token(self) -> str:
+        """See Identifiers."""
+        return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+_: type[Identifiers] = RandomIdentifiers
