@@ -1,0 +1,178 @@
+"""From what publishers send to entries of the log: the JSON forms of CloudEvents (JSON format 1.0.2; batch; lines).
+
+Rule 1: an event of a batch that breaks a rule fails alone; a batch that cannot be taken apart fails whole.
+Rule 2: missing ``id``, ``time`` and ``specversion`` are filled in before anything is checked; nothing else is added.
+Rule 3: the bytes made here are the bytes stored and sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from waooaw.events.attributes import SPECVERSION, event_error, find_violations
+from waooaw.events.errors import (
+    BatchTooLargeError,
+    EventTooLargeError,
+    InvalidEventError,
+    InvalidParameterError,
+    InvalidRequestError,
+    MalformedJsonError,
+    Violation,
+    WowEventError,
+)
+from waooaw.events.event import Entry, split_data
+from waooaw.events.json_text import DEPTH_MAX, read_json
+from waooaw.events.timestamp import format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from waooaw.events.clock import Clock
+    from waooaw.events.identifier import Identifiers
+
+_Members = dict[str, msgspec.Raw]
+_decode_members: Final = msgspec.json.Decoder(_Members).decode
+_decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_encode: Final = msgspec.json.encode
+
+Accepted = Entry | WowEventError
+"""What became of one event of a batch."""
+
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+"""Longer than any UUID, hash or path that keys are made of, short enough to keep a million in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptanceLimits:
+    """What one publish may carry."""
+
+    event_bytes_max: int = 256 * 1024
+    batch_events_max: int = 1000
+    depth_max: int = DEPTH_MAX
+
+
+class Acceptance:
+    """Reads events as publishers send them. Holds no state: one instance serves all."""
+
+    def __init__(self, limits: AcceptanceLimits, clock: Clock, identifiers: Identifiers) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._identifiers = identifiers
+
+    def one(self, text: bytes, *, idempotency_key: str | None = None) -> Entry:
+        """Read one event in JSON; raises the `WowEventError` that says what is wrong with it."""
+        value, minified = read_json(text, depth_max=self._limits.depth_max)
+        if not isinstance(value, dict):
+            message = f"an event is a JSON object, not {_kind(value)}"
+            raise InvalidEventError(message, errors=(Violation("#", "must be an object", "not_an_object"),))
+        return self.members(value, minified, idempotency_key=idempotency_key)
+
+    def batch(self, text: bytes, *, idempotency_key: str | None = None) -> list[Accepted]:
+        """Read a JSON array of events (CloudEvents JSON batch format); one result each, in order."""
+        try:
+            items = _decode_items(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            value, _ = read_json(text, depth_max=self._limits.depth_max + 1)
+            message = f"a batch is a JSON array of events, not {_kind(value)}"
+            raise InvalidRequestError(message, errors=(Violation("#", message, "not_an_array"),)) from None
+        return self.several(items, idempotency_key=idempotency_key)
+
+    def lines(self, text: bytes, *, idempotency_key: str | None = None) -> list[Accepted]:
+        """Read newline-delimited JSON, an event a line; empty lines are passed over."""
+        return self.several([line for line in text.split(b"\n") if line.strip()], idempotency_key=idempotency_key)
+
+    def several(
+        self, texts: Sequence[bytes | msgspec.Raw], *, idempotency_key: str | None = None
+    ) -> list[Accepted]:
+        """Read events that stand apart already; one result each, in order."""
+        if len(texts) > self._limits.batch_events_max:
+            message = f"{len(texts)} events in one batch; the limit is {self._limits.batch_events_max}"
+            raise BatchTooLargeError(message)
+        results: list[Accepted] = []
+        for index, text in enumerate(texts):
+            key = None if idempotency_key is None else f"{idempotency_key}/{index}"
+            try:
+                results.append(self.one(bytes(text), idempotency_key=key))
+            except WowEventError as error:
+                results.append(error)
+        return results
+
+    def members(self, members: dict[str, object], minified: bytes, *, idempotency_key: str | None = None) -> Entry:
+        """Make the entry of an event from its decoded members and its text without white space."""
+        raw = _decode_members(minified)
+        if len(_encode(raw)) != len(minified):
+            raise _repeated_or_escaped()
+        if None in members.values():
+            raw = {name: value for name, value in raw.items() if members[name] is not None or name == "data"}
+            minified = _encode(raw)
+        attributes, _ = split_data(members)
+        if attributes.get("id") is None and idempotency_key is not None:
+            check_idempotency_key(idempotency_key)
+            filled: dict[str, object] = {"id": idempotency_key}
+        else:
+            filled = {}
+        filled = self._fill(attributes, filled)
+        if violations := find_violations(attributes):
+            raise event_error(violations)
+        body = _prepend(filled, minified) if filled else minified
+        if len(body) > self._limits.event_bytes_max:
+            message = f"the event is {len(body)} bytes of JSON; the limit is {self._limits.event_bytes_max}"
+            raise EventTooLargeError(message)
+        return Entry(
+            attributes["type"],
+            attributes["source"],
+            attributes["id"],
+            attributes.get("correlationid"),
+            body,
+            "id" not in filled or idempotency_key is not None,
+            "time" not in filled,
+        )
+
+    def _fill(self, attributes: dict[str, object], filled: dict[str, object]) -> dict[str, object]:
+        if "specversion" not in attributes:
+            filled["specversion"] = SPECVERSION
+        if "id" not in attributes and "id" not in filled:
+            filled["id"] = self._identifiers.new_event_id()
+        if "time" not in attributes:
+            filled["time"] = format_timestamp(self._clock.now_ms())
+        attributes.update(filled)
+        return filled
+
+
+def check_idempotency_key(key: str) -> None:
+    """Raise `InvalidParameterError` unless a key can be an event's id."""
+    if not key or len(key) > IDEMPOTENCY_KEY_LENGTH_MAX + len("/1000") or not (key.isascii() and key.isprintable()):
+        message = f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_LENGTH_MAX} printable ASCII characters"
+        raise InvalidParameterError(message)
+
+
+def content_of(entry_body: bytes, *, time_given: bool) -> dict[str, bytes]:
+    """Return what two events with one ``source`` and ``id`` must share to be the same event.
+
+    That is every member as it was spelled, but for the time where the bus filled it in; the order does not matter.
+    """
+    members = {name: bytes(value) for name, value in _decode_members(entry_body).items()}
+    if not time_given:
+        members.pop("time", None)
+    return members
+
+
+def _prepend(filled: dict[str, object], minified: bytes) -> bytes:
+    opening = _encode(filled)
+    return opening if minified == b"{}" else b"%b,%b" % (opening[:-1], minified[1:])
+
+
+def _repeated_or_escaped() -> MalformedJsonError:
+    detail = "an attribute is given twice, or its name is spelled with escapes"
+    return MalformedJsonError(detail, errors=(Violation("#", detail, "repeated_attribute"),))
+
+
+_KINDS: Final = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")
+

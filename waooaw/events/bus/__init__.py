@@ -1,0 +1,1 @@
+"""The bus over an engine: publishing, streams, reading the store, upkeep."""

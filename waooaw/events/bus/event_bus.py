@@ -1,0 +1,138 @@
+"""One bus: publishing, streams, the store and its upkeep, over any engine."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from waooaw.events.acceptance import Acceptance, AcceptanceLimits
+from waooaw.events.bound import NOW, parse_bound, resolve_start
+from waooaw.events.bus.event_store import EventStore
+from waooaw.events.bus.hub import Hub
+from waooaw.events.bus.log_blocks import LogBlocks
+from waooaw.events.bus.metrics import EventMetrics
+from waooaw.events.bus.publisher import Publisher
+from waooaw.events.bus.retention_job import RetentionJob
+from waooaw.events.bus.sink import Payload
+from waooaw.events.bus.stream import Stream, StreamSource
+from waooaw.events.errors import WowEventError
+from waooaw.events.retention import RetentionLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from waooaw.events.bound import Bound
+    from waooaw.events.bus.sink import Framing, Sink
+    from waooaw.events.clock import Clock
+    from waooaw.events.engine.contract import Engine
+    from waooaw.events.event import Entry, Event
+    from waooaw.events.identifier import Identifiers
+    from waooaw.events.pattern import PatternSet
+    from waooaw.events.receipt import Receipt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusOptions:
+    """How a bus is run; what each limit is for stands in the settings table."""
+
+    acceptance: AcceptanceLimits = field(default_factory=AcceptanceLimits)
+    retention: RetentionLimits = field(default_factory=RetentionLimits)
+    waiting_bytes_max: int = 64 * 1024 * 1024
+    ring_bytes_max: int = 64 * 1024 * 1024
+
+
+class EventBus:
+    """A bus over an engine that is open. ``async with`` starts it; leaving finishes what was accepted."""
+
+    def __init__(
+        self, engine: Engine, name: str, *, clock: Clock, identifiers: Identifiers, options: BusOptions
+    ) -> None:
+        self.name = name
+        self.engine = engine
+        self.metrics = EventMetrics(clock)
+        self.store = EventStore(engine, name, clock)
+        self.acceptance = Acceptance(options.acceptance, clock, identifiers)
+        self.retention = options.retention
+        self._publisher = Publisher(
+            engine, name, self.metrics, waiting_bytes_max=options.waiting_bytes_max
+        )
+        self._hub = Hub(engine, name, self.metrics, clock, ring_bytes_max=options.ring_bytes_max)
+        self._source = StreamSource(name, engine, self._hub, LogBlocks(engine, name), self.metrics)
+        self._retention_job = RetentionJob(engine, name, options.retention, clock)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start the bus."""
+        async with AsyncExitStack() as stack:
+            self._hub.open(stack)
+            upkeep = asyncio.get_running_loop().create_task(self._retention_job.run(), name=f"retention {self.name}")
+            stack.push_async_callback(_cancelled, upkeep)
+            stack.push_async_callback(self._publisher.close)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Refuse new events, finish what was accepted, stop."""
+        await self._stack.aclose()
+
+    # Publishing --------------------------------------------------------------------------------------------------------
+
+    async def publish(self, event: Event) -> Receipt:
+        """Store one event; return its receipt, or raise the `WowEventError` that says why it is not stored."""
+        return await self.submit_one(self.acceptance.one(event.to_json()))
+
+    async def publish_many(self, events: Sequence[Event]) -> list[Receipt | WowEventError]:
+        """Store events; return for each, in order, its receipt or why it was refused."""
+        return await self.submit(self.acceptance.several([event.to_json() for event in events]))
+
+    async def submit_one(self, entry: Entry) -> Receipt:
+        """Store an entry that `acceptance` made; raises what refused it."""
+        (answer,) = await self._publisher.publish((entry,))
+        if isinstance(answer, WowEventError):
+            raise answer
+        return answer
+
+    async def submit(self, accepted: Sequence[Entry | WowEventError]) -> list[Receipt | WowEventError]:
+        """Store the entries of a batch that could be read, and answer for all of it, in order."""
+        entries = [entry for entry in accepted if not isinstance(entry, WowEventError)]
+        answers = await self._publisher.publish(entries)
+        if len(answers) == len(accepted):
+            return answers
+        remaining = iter(answers)
+        return [item if isinstance(item, WowEventError) else next(remaining) for item in accepted]
+
+    # Streams -----------------------------------------------------------------------------------------------------------
+
+    def parse_bound(self, text: str) -> Bound:
+        """Read a ``from`` or ``to`` of this bus."""
+        return parse_bound(self.name, text)
+
+    def open_stream(
+        self,
+        patterns: PatternSet,
+        framing: Framing[Payload],
+        sink: Sink[Payload],
+        *,
+        start: Bound = NOW,
+        ended: Callable[[BaseException], None],
+    ) -> Stream[Payload]:
+        """Begin a stream into a sink; ``ended`` is called if it ends by itself. The caller closes it."""
+        if start == NOW:
+            position, gap = self._hub.reached, None
+        else:
+            position, gap = resolve_start(start, self._source.history)
+        if gap is not None:
+            self.metrics.gap(gap.reason)
+        stream = Stream(self._source, patterns, framing, sink, ended)
+        stream.start(position, gap)
+        return stream
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,52 @@
+"""Reading history for many at once: readers that stand near one another share the same blocks of the log.
+
+A block begins where the first reader that needed it stood. Blocks follow one another, so readers that began at different
+places are on the same blocks from the next one on; a block is read once however many wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from waooaw.events.engine.contract import EventLog, Page
+    from waooaw.events.position import Position
+
+BLOCK_EVENTS: Final = 1000
+BLOCKS_KEPT: Final = 16
+"""At most 64 MiB of events (a page is at most 4 MiB), usually 8: enough for readers some seconds apart."""
+
+
+class LogBlocks:
+    """Blocks of one bus's log, read and kept."""
+
+    def __init__(self, log: EventLog, bus: str) -> None:
+        self._log = log
+        self._bus = bus
+        self._kept: OrderedDict[Position, Page] = OrderedDict()
+        self._reading: dict[Position, asyncio.Task[Page]] = {}
+
+    async def read(self, after: Position, through: Position) -> Page:
+        """Return a page that holds what follows ``after``, up to ``through`` or less; it may begin earlier."""
+        for start, page in self._kept.items():
+            if start <= after < page.reached and after >= page.trimmed_through:
+                self._kept.move_to_end(start)
+                return page
+        task = self._reading.get(after)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._read(after, through), name=f"read {self._bus}")
+            self._reading[after] = task
+        return await asyncio.shield(task)
+
+    async def _read(self, after: Position, through: Position) -> Page:
+        try:
+            page = await self._log.read(self._bus, after, through=through, limit=BLOCK_EVENTS)
+        finally:
+            del self._reading[after]
+        if page.events:
+            self._kept[after] = page
+            while len(self._kept) > BLOCKS_KEPT:
+                self._kept.popitem(last=False)
+        return page

@@ -1,0 +1,173 @@
+"""What an engine must do for the bus: the promises, in words, that the conformance suite holds every engine to.
+
+Common to all methods:
+
+* Thread: call from the event loop that opened the engine. Blocking work goes to the engine's own threads.
+* Errors: only kinds of `WowEventError` leave an engine.
+* Cancellation: a cancelled write still happens whole or not at all; repeat it under its sequence to learn which. A
+  cancelled read leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AsyncExitStack
+
+    from waooaw.events.epoch import History
+    from waooaw.events.errors import WowEventError
+    from waooaw.events.event import Entry, StoredEvent
+    from waooaw.events.position import Position
+    from waooaw.events.receipt import Durability, Receipt
+    from waooaw.events.retention import TrimPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What a replica gets when it registers as a writer of a bus."""
+
+    writer: str
+    routes_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What one append put into the log, as told to those who listen.
+
+    ``previous`` is the position before the first of ``events`` in the log: a listener whose last position is another one
+    has missed a frame and reads the log. ``accepted_at`` is the Unix time in seconds at which they got their positions.
+    """
+
+    epoch: int
+    previous: Position
+    events: tuple[StoredEvent, ...]
+    accepted_at: float
+
+    @property
+    def last(self) -> Position:
+        """The position of the newest event."""
+        return self.events[-1].position
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Part of a log: ``events`` in the order asked for, and how far the log was looked at.
+
+    Everything between the start of the read and ``reached`` (inclusive) was looked at. ``trimmed_through`` was taken in
+    the same instant as the events: a reader that stands before it has lost what lay between.
+    """
+
+    events: tuple[StoredEvent, ...]
+    reached: Position
+    trimmed_through: Position
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """A log as it stands: history, the first position held (None if it holds nothing), and its size."""
+
+    history: History
+    first: Position | None
+    events: int
+    size_bytes: int
+    deduplication_seconds: float
+    """How far back a repeated id is recognised now: the window, or less where the count or retention cut it short."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """How an engine does: ``problem`` is what publishes are refused with now, since a wall-clock time in ms."""
+
+    problem: WowEventError | None = None
+    since_ms: int | None = None
+
+
+class EventLog(Protocol):
+    """The append-only record of accepted events, one a bus."""
+
+    async def register(self, bus: str) -> Registration:
+        """Make the caller a writer of a bus. A writer keeps at most one append in flight."""
+        ...
+
+    async def append(
+        self, bus: str, writer: str, sequence: int, routes_version: str, entries: Sequence[Entry]
+    ) -> tuple[Receipt | WowEventError, ...]:
+        """Store entries in one atomic step and answer for each, in order, once they are durable.
+
+        * ``sequence`` grows by one with each append of a writer. The last one again: the same answer, nothing stored. An
+          older one: `SupersededError`. A writer that is not registered: `WriterUnknownError`, nothing stored.
+        * ``routes_version`` other than the current one: `RoutesChangedError` with the current one, nothing stored.
+        * Positions grow in the order of ``entries`` and are greater than every earlier one, whatever the clock does.
+        * An entry whose ``source`` and given ``id`` are in the deduplication window, or earlier in ``entries``, is not
+          stored: it is answered the first receipt with ``duplicate`` true, or `IdReusedError` where the content differs.
+        * What is stored is told to listeners in one `Frame`, after it is durable; an append that stores nothing tells
+          nothing.
+        * An append that fails raises and has stored nothing, or says in ``outcome`` that it is unknown.
+        """
+        ...
+
+    async def read(
+        self, bus: str, after: Position, *, through: Position, limit: int, newest_first: bool = False
+    ) -> Page:
+        """Return up to ``limit`` (1 to 10,000) events with ``after`` < position ≤ ``through``, oldest or newest first.
+
+        Only events whose append was answered, or can no longer fail, are seen.
+        """
+        ...
+
+    async def get(self, bus: str, position: Position) -> StoredEvent | None:
+        """Return the event at a position, or None."""
+        ...
+
+    def state(self, bus: str) -> LogState:
+        """Return the log's state, from memory."""
+        ...
+
+    async def trim(self, bus: str, plan: TrimPlan, *, limit: int) -> int:
+        """Remove up to ``limit`` of the oldest events that a plan names, in one atomic step; return how many went.
+
+        `Page.trimmed_through` moves with it, so that no reader passes the place without being told.
+        """
+        ...
+
+
+class LiveChannel(Protocol):
+    """Carries frames from appends to listeners, in order. It may lose some; the log decides."""
+
+    def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
+        """Call ``listener`` with every frame from now on; return what ends it. The listener must not raise nor block."""
+        ...
+
+
+class Engine(EventLog, LiveChannel, Protocol):
+    """One store behind a service."""
+
+    @property
+    def name(self) -> str:
+        """What operators call it: ``sqlite``, ``memory``, ``redis``."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where the events are, without secrets."""
+        ...
+
+    @property
+    def durability(self) -> Durability:
+        """The level that receipts name."""
+        ...
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Start, and register the undoing on the stack. Raises `StartupError` kinds, with nothing left behind."""
+        ...
+
+    def engine_state(self) -> EngineState:
+        """Return how the engine does, from memory: never blocks."""
+        ...
+
+    def details(self) -> dict[str, object]:
+        """Return versions, sizes and warnings for people, from memory."""
+        ...

@@ -1,0 +1,6 @@
+"""The embedded engine, on SQLite."""
+
+from waooaw.events.engine.sqlite.deduplication import DeduplicationWindow
+from waooaw.events.engine.sqlite.engine import SqliteEngine, SqliteOptions
+
+__all__ = ["DeduplicationWindow", "SqliteEngine", "SqliteOptions"]
