@@ -1,0 +1,1 @@
+"""Measurements of the service from outside, over real sockets: `python -m bench`."""

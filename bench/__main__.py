@@ -1,0 +1,132 @@
+"""`python -m bench`: run scenarios, print their table, keep it in `bench/RESULTS.md` with `--write`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from bench import batch_post, fanout, idle, latency, single_post
+from bench.errors import BenchError
+from bench.machine import Cores, FsyncTimes, describe, raise_open_files_limit
+from bench.report import Context, Report, heading, section, verdict
+from bench.server import SERVICE_COMMAND, Launcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+_RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+_SECONDS_MAX: Final = 60.0
+_ROUNDS_MAX: Final = 21
+_TARGET_MISSED, _NOT_MEASURED = 1, 2
+
+
+class Scenario(Protocol):
+    """A module that measures one thing. A new one is a new file and a line in `_SCENARIOS`."""
+
+    LETTER: str
+    TITLE: str
+
+    def run(self, context: Context) -> Report:
+        """Measure. Raises BenchError where what was seen cannot be trusted."""
+
+
+_SCENARIOS: Final[Mapping[str, Scenario]] = {
+    scenario.LETTER: scenario for scenario in (single_post, batch_post, fanout, latency, idle)
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for. Returns 0 when all targets are met, 1 when one is missed, 2 when one is not measured."""
+    options = _parser().parse_args(arguments)
+    cores = Cores.assigned()
+    open_files_max = raise_open_files_limit()
+    with tempfile.TemporaryDirectory(prefix="wowevent-bench-", dir=options.directory) as directory:
+        context = Context(
+            launcher=Launcher(
+                directory=Path(directory), core=cores.server, service_command=shlex.split(options.service_command)
+            ),
+            cores=cores,
+            directory=Path(directory),
+            seconds=options.seconds,
+            rounds=options.rounds,
+            open_files_max=open_files_max,
+        )
+        parts = [
+            heading(
+                describe(Path(directory), cores, FsyncTimes.measured(Path(directory))),
+                f"{options.rounds} rounds of {options.seconds:g} s each, in turns: `python -m bench`.",
+            )
+        ]
+        _show(parts[0])
+        cores.pin_load()
+        reports = []
+        for letter in options.only:
+            reports.append(_reported(_SCENARIOS[letter], context))
+            parts.append(section(reports[-1]))
+            _show(parts[-1])
+    parts.append(verdict(reports))
+    _show(parts[-1])
+    if options.write:
+        _RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    if any(report.failure is not None for report in reports):
+        return _NOT_MEASURED
+    return 0 if all(report.passed for report in reports) else _TARGET_MISSED
+
+
+def _reported(scenario: Scenario, context: Context) -> Report:
+    """Run one scenario; one that fails is reported with its reason and the others still run."""
+    try:
+        return scenario.run(context)
+    except (BenchError, OSError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        return Report(letter=scenario.LETTER, title=scenario.TITLE, failure=reason)
+
+
+def _show(part: str) -> None:
+    """Print one part at once: the whole takes minutes."""
+    print(part, end="\n\n", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the event bus from outside.")
+    parser.add_argument(
+        "--only", type=_letters, default=list(_SCENARIOS), metavar="a,b,...", help="the scenarios to run (default: all)"
+    )
+    parser.add_argument("--seconds", type=_seconds, default=5.0, help="measured seconds of one round (default: 5)")
+    parser.add_argument("--rounds", type=_rounds, default=5, help="rounds whose median counts (default: 5)")
+    parser.add_argument("--write", action="store_true", help="keep the result in bench/RESULTS.md")
+    parser.add_argument("--directory", type=Path, help="where the data goes; its disk is what fsync is measured on")
+    parser.add_argument(
+        "--service-command", default=shlex.join(SERVICE_COMMAND), help="what starts the service (default: this one)"
+    )
+    return parser
+
+
+def _letters(text: str) -> list[str]:
+    letters = [letter.strip() for letter in text.split(",")]
+    unknown = [letter for letter in letters if letter not in _SCENARIOS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(_SCENARIOS)}")
+    return letters
+
+
+def _seconds(text: str) -> float:
+    return _between(float(text), 0.1, _SECONDS_MAX)
+
+
+def _rounds(text: str) -> int:
+    return int(_between(int(text), 1, _ROUNDS_MAX))
+
+
+def _between(value: float, least: float, most: float) -> float:
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{value:g} is not between {least:g} and {most:g}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
