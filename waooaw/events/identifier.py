@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from random import Random
 from typing import Final, Protocol
 
 import uuid_utils
@@ -48,3 +49,8 @@ class RandomIdentifiers:
 
 
 _: type[Identifiers] = RandomIdentifiers
+
+
+def new_chance() -> Random:
+    """Return chance for waits that must not fall together; it can be foretold, so it is for nothing secret."""
+    return Random()  # noqa: S311 - see above
