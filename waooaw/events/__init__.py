@@ -1,5 +1,7 @@
 """WowEvent: an event bus for software agents. These are the public names; everything else may move."""
 
+from __future__ import annotations
+
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.bus.event_store import EventStore, Query
 from waooaw.events.bus.metrics import EventMetrics

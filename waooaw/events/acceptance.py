@@ -84,9 +84,7 @@ class Acceptance:
         """Read newline-delimited JSON, an event a line; empty lines are passed over."""
         return self.several([line for line in text.split(b"\n") if line.strip()], idempotency_key=idempotency_key)
 
-    def several(
-        self, texts: Sequence[bytes | msgspec.Raw], *, idempotency_key: str | None = None
-    ) -> list[Accepted]:
+    def several(self, texts: Sequence[bytes | msgspec.Raw], *, idempotency_key: str | None = None) -> list[Accepted]:
         """Read events that stand apart already; one result each, in order."""
         if len(texts) > self._limits.batch_events_max:
             message = f"{len(texts)} events in one batch; the limit is {self._limits.batch_events_max}"
@@ -175,4 +173,3 @@ _KINDS: Final = {dict: "an object", list: "an array", str: "a string", bool: "a 
 
 def _kind(value: object) -> str:
     return _KINDS.get(type(value), "a number")
-

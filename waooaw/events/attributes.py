@@ -1,7 +1,7 @@
 """The attributes of an event and their rules (CloudEvents 1.0.2, sections "Context Attributes" and "Type System").
 
-A rule takes a value as JSON decoded it and returns what is wrong with it, or None. Rules whose values repeat from event to
-event (types, sources, media types) remember the last few thousand.
+A rule takes a value as JSON decoded it and returns what is wrong with it, or None. Rules whose values repeat from event
+to event (types, sources, media types) remember the last few thousand.
 """
 
 from __future__ import annotations
@@ -179,9 +179,7 @@ def _pointer(name: str) -> str:
 
 def find_violations(attributes: Mapping[str, object]) -> list[Violation]:
     """Return everything that is wrong with the attributes of an event (its data apart), in their order."""
-    found = [
-        Violation(f"#/{name}", "is required", "required") for name in REQUIRED if attributes.get(name) is None
-    ]
+    found = [Violation(f"#/{name}", "is required", "required") for name in REQUIRED if attributes.get(name) is None]
     for name, value in attributes.items():
         rule = _RULES.get(name)
         fault = rule(value) if rule is not None else _extension(name, value)

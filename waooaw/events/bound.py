@@ -1,8 +1,8 @@
 """``from`` and ``to``: the places in a log that a caller can name.
 
 Every call reads them alike: ``earliest``, ``now``, an RFC 3339 time (inclusive; the time of acceptance), a position
-(inclusive) or a cursor (what comes after it). ``to`` is exclusive; a cursor stands between two events, so a range from one
-cursor to another holds exactly what was read between them.
+(inclusive) or a cursor (what comes after it). ``to`` is exclusive; a cursor stands between two events, so a range from
+one cursor to another holds exactly what was read between them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a client keeps to resume: epoch and position as one opaque, URL-safe token.
 
-The token is base64url (RFC 4648 section 5, no padding) of 25 bytes: format version, a digest of the bus's name, the epoch,
-the position, and a CRC-32 over them. The checksum tells a mangled token (400) from one whose history is gone (`gap`).
+The token is base64url (RFC 4648 section 5, no padding) of 25 bytes: format version, a digest of the bus's name, the
+epoch, the position, and a CRC-32 over them. The checksum tells a mangled token (400) from one whose
+history is gone (`gap`).
 """
 
 from __future__ import annotations

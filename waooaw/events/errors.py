@@ -1,6 +1,6 @@
 """Every error the bus raises, as one tree with stable codes.
 
-Rule 1: a foreign error (aiohttp, sqlite3, redis, msgspec) is turned into one of these where it enters, and goes no further.
+Rule 1: a foreign error (aiohttp, sqlite3, redis, msgspec) becomes one of these where it enters, and goes no further.
 Rule 2: a code, once released, keeps its meaning and its HTTP status; clients branch on it.
 Rule 3: ``retryable`` says whether the same call, unchanged, can succeed later.
 """
@@ -31,7 +31,9 @@ class WowEventError(Exception):
     title: ClassVar[str] = "The bus failed"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, detail: str, *, errors: tuple[Violation, ...] = (), retry_after_seconds: int | None = None) -> None:
+    def __init__(
+        self, detail: str, *, errors: tuple[Violation, ...] = (), retry_after_seconds: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = errors
@@ -228,7 +230,7 @@ class HeadersTooLargeError(WowEventError):
     title = "The request headers are too large"
 
 
-# Not now: the same call can succeed later --------------------------------------------------------------------------------
+# Not now: the same call can succeed later -----------------------------------------------------------------------------
 
 
 class UnavailableError(WowEventError):
@@ -314,7 +316,7 @@ class RoutesChangedError(WowEventError):
         self.routes_version = routes_version
 
 
-# Start-up: the process cannot begin -------------------------------------------------------------------------------------
+# Start-up: the process cannot begin -----------------------------------------------------------------------------------
 
 
 class StartupError(WowEventError):

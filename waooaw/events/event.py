@@ -10,11 +10,10 @@ import msgspec
 from waooaw.events.attributes import SPECVERSION, event_error, find_violations
 from waooaw.events.errors import InvalidEventError, Violation
 from waooaw.events.json_text import read_json
+from waooaw.events.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from waooaw.events.position import Position
 
 NO_DATA: Final = msgspec.UNSET
 """What ``Event.data`` is where an event has none; ``None`` is the JSON value ``null``."""
@@ -25,8 +24,8 @@ _CORE: Final = ("id", "source", "type", "datacontenttype", "dataschema", "subjec
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """One event. Only ``type`` and ``source`` are required: the bus fills in ``id`` and ``time``.
 
-    ``data`` is any value that JSON has, or ``bytes`` for binary content. Give an ``id`` of your own to make publishing it
-    again harmless. ``extensions`` holds further attributes: strings, booleans and 32-bit integers.
+    ``data`` is any value that JSON has, or ``bytes`` for binary content. Give an ``id`` of your own to make publishing
+    it again harmless. ``extensions`` holds further attributes: strings, booleans and 32-bit integers.
     """
 
     type: str
@@ -99,8 +98,8 @@ def _data_error(name: str, code: str, detail: str) -> InvalidEventError:
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """An accepted event on its way into a log: its JSON, encoded once, and what the bus needs to look at.
 
-    ``id_given`` and ``time_given`` tell what the publisher gave from what the bus filled in: only given ids are deduplicated,
-    and a filled-in time is no part of the content that a repeated id must match.
+    ``id_given`` and ``time_given`` tell what the publisher gave from what the bus filled in: only given ids are
+    deduplicated, and a filled-in time is no part of the content that a repeated id must match.
     """
 
     type: str

@@ -1,4 +1,4 @@
-"""Binary mode of the CloudEvents HTTP protocol binding 1.0.2 (section 3.1): attributes in ``ce-`` headers, data in the body."""
+"""Binary mode of the CloudEvents HTTP protocol binding 1.0.2 (section 3.1): attributes in headers, data in the body."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "ce-"
 
-# Section 3.1.3.2: every character outside U+0021 to U+007E, and the double quote and the percent sign, is percent-encoded.
+# Section 3.1.3.2: all characters outside U+0021 to U+007E, the double quote and the percent sign are percent-encoded.
 _UNENCODED: Final = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _ENCODED_BYTES: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 

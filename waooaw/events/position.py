@@ -1,7 +1,8 @@
 """Where an event is in its bus's log.
 
-A position reads ``<ms>-<sequence>`` (``1764019200123-0``) on the wire and is one integer inside, ``ms << 20 | sequence``:
-integers compare, hash and store faster than pairs, and an SQLite rowid holds them (62 bits until the year 2109).
+A position reads ``<ms>-<sequence>`` (``1764019200123-0``) on the wire and is one integer inside,
+``ms << 20 | sequence``: integers compare, hash and store faster than pairs, and an SQLite rowid holds
+them (62 bits until the year 2109).
 
 Rule 1: positions of one bus only grow, in the log's own time, which never runs back and may run ahead of the clock.
 Rule 2: ``0`` is before every event.

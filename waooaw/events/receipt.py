@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
-from waooaw.events.position import format_position
-
-if TYPE_CHECKING:
-    from waooaw.events.position import Position
+from waooaw.events.position import Position, format_position
 
 Durability = Literal["memory", "local", "fsync", "replicated"]
 """What an accepted event survives: nothing; the process; a power cut; the loss of one node."""
@@ -31,4 +28,3 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
             "durability": self.durability,
             "duplicate": self.duplicate,
         }
-

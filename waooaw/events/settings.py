@@ -1,7 +1,7 @@
 """Every setting of the service: one table that parsing, ``wowevent serve --help`` and the guide are made from.
 
-A setting comes from its flag (``--data-directory``), else from its environment variable (``WOWEVENT_DATA_DIRECTORY``; four
-have the plain names that platforms set), else it has its default. This module reads neither: it takes mappings.
+A setting comes from its flag (``--data-directory``), else from its environment variable (``WOWEVENT_DATA_DIRECTORY``;
+four have the plain names that platforms set), else it has its default. This module reads neither: it takes mappings.
 """
 
 from __future__ import annotations
@@ -48,11 +48,14 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "Address to listen on. Local by default: nothing asks for credentials yet.")
     port: int = _setting(8080, "Port to listen on; 0 takes a free one.", minimum=0, maximum=65_535)
-    data_directory: Path = _setting(Path("wowevent-data"), "Where the embedded engine keeps its store.")
+    data_directory: Path = _setting(  # noqa: RUF009 - a field, and a path does not change
+        Path("wowevent-data"), "Where the embedded engine keeps its store."
+    )
     redis_url: str = _setting("", "Redis to run on. Not available in this release: leave it unset.", secret=True)
     log_level: str = _setting("INFO", "Least level of the log lines written.", choices=LOG_LEVELS)
     event_bus_enabled: bool = _setting(
-        True, "false starts the service with the bus switched off: ready, and every call answers 503 disabled."
+        default=True,
+        help="false starts the service with the bus switched off: ready, and every call answers 503 disabled.",
     )
     allowed_origins: tuple[str, ...] = _setting(
         (), "Origins, separated by commas, whose pages may call the bus from a browser. Empty: only its own."
@@ -61,9 +64,7 @@ class Settings:
     retention_age_seconds: int = _setting(
         7 * 86_400, "Events older than this go. A week outlasts a long weekend without an operator.", minimum=1
     )
-    retention_events: int = _setting(
-        10_000_000, "Events kept at most: some 5 GB of common ones.", minimum=1
-    )
+    retention_events: int = _setting(10_000_000, "Events kept at most: some 5 GB of common ones.", minimum=1)
     retention_bytes: int = _setting(
         10_000_000_000, "Bytes of events kept at most; the file is about a third larger.", minimum=1
     )
@@ -74,25 +75,29 @@ class Settings:
         1_000_000, "How many ids are recognised at most; a million takes about 150 MB.", minimum=1
     )
     storage_reserve_bytes: int = _setting(
-        64 * MIB, "Publishes are refused below this much free space, so that reading and trimming still work.", minimum=0
+        64 * MIB,
+        "Publishes are refused below this much free space, so that reading and trimming still work.",
+        minimum=0,
     )
     integrity_check_seconds: float = _setting(
         10.0, "How long the check of the store at the start may take; a store of some GB is checked in part.", minimum=0
     )
 
     event_bytes_max: int = _setting(
-        256 * 1024, "Bytes of JSON of one event. What is larger belongs into a store, with its address in the event.",
-        minimum=1024, maximum=16 * MIB,
+        256 * 1024,
+        "Bytes of JSON of one event. What is larger belongs into a store, with its address in the event.",
+        minimum=1024,
+        maximum=16 * MIB,
     )
     batch_events_max: int = _setting(
         1000, "Events of one batch: beyond it nothing gets faster and results get unwieldy.", minimum=1, maximum=10_000
     )
     body_bytes_max: int = _setting(
-        8 * MIB, "Bytes of a request body or WebSocket message, unpacked. 64 of them at once fit in memory.", minimum=1024
+        8 * MIB,
+        "Bytes of a request body or WebSocket message, unpacked. 64 of them at once fit in memory.",
+        minimum=1024,
     )
-    json_depth_max: int = _setting(
-        64, "Levels of nesting in JSON; real events stay below 20.", minimum=2, maximum=500
-    )
+    json_depth_max: int = _setting(64, "Levels of nesting in JSON; real events stay below 20.", minimum=2, maximum=500)
     waiting_bytes_max: int = _setting(
         64 * MIB, "Bytes of events that wait to be stored; beyond it publishes get 503 overloaded.", minimum=MIB
     )
@@ -120,14 +125,14 @@ class Settings:
         60.0, "A connection that takes no byte of what waits for it is closed after this long.", minimum=0.1
     )
     connection_age_seconds: float = _setting(
-        1800.0, "Age, give or take 20 %, at which a connection is asked to move, so that load spreads. 0: never.", minimum=0
+        1800.0,
+        "Age, give or take 20 %, at which a connection is asked to move, so that load spreads. 0: never.",
+        minimum=0,
     )
     stream_ping_seconds: float = _setting(
-        15.0, "Between two pings on a stream, each with the cursor reached: below the idle time-outs of proxies.",
+        15.0,
+        "Between two pings on a stream, each with the cursor reached: below the idle time-outs of proxies.",
         minimum=0.1,
-    )
-    websocket_heartbeat_seconds: float = _setting(
-        30.0, "Between two WebSocket pings; one not answered within half of it ends the connection.", minimum=0.1
     )
     drain_lame_duck_seconds: float = _setting(
         5.0, "After SIGTERM requests are still served this long, not ready, while balancers take note.", minimum=0
@@ -188,7 +193,9 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, str | None
         values[info.name] = _parse(info, text, info.flag if flag is not None else info.variable)
     settings = Settings(**values)
     if settings.redis_url:
-        message = "REDIS_URL is set, and the Redis engine is not available in this release: unset it to run on the embedded engine"
+        message = (
+            "REDIS_URL is set, and the Redis engine is not available in this release: unset it to use the embedded one"
+        )
         raise InvalidSettingError(message)
     return settings
 
@@ -232,7 +239,7 @@ def _parse_number(info: SettingInfo, text: str, given_by: str) -> float:
     except ValueError:
         raise _invalid(given_by, text, f"must be {what}") from None
     low, high = info.rule.minimum, info.rule.maximum
-    if number != number or (low is not None and number < low) or (high is not None and number > high):  # noqa: PLR0124 - NaN
+    if number != number or (low is not None and number < low) or (high is not None and number > high):  # noqa: PLR0124 - NaN is not itself
         span = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
         raise _invalid(given_by, text, f"must be {what}, {span}")
     return number

@@ -15,7 +15,6 @@ from waooaw.events.bus.log_blocks import LogBlocks
 from waooaw.events.bus.metrics import EventMetrics
 from waooaw.events.bus.publisher import Publisher
 from waooaw.events.bus.retention_job import RetentionJob
-from waooaw.events.bus.sink import Payload
 from waooaw.events.bus.stream import Stream, StreamSource
 from waooaw.events.errors import WowEventError
 from waooaw.events.retention import RetentionLimits
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from waooaw.events.bound import Bound
-    from waooaw.events.bus.sink import Framing, Sink
+    from waooaw.events.bus.sink import Framing, Payload, Sink
     from waooaw.events.clock import Clock
     from waooaw.events.engine.contract import Engine
     from waooaw.events.event import Entry, Event
@@ -56,9 +55,7 @@ class EventBus:
         self.store = EventStore(engine, name, clock)
         self.acceptance = Acceptance(options.acceptance, clock, identifiers)
         self.retention = options.retention
-        self._publisher = Publisher(
-            engine, name, self.metrics, waiting_bytes_max=options.waiting_bytes_max
-        )
+        self._publisher = Publisher(engine, name, self.metrics, waiting_bytes_max=options.waiting_bytes_max)
         self._hub = Hub(engine, name, self.metrics, clock, ring_bytes_max=options.ring_bytes_max)
         self._source = StreamSource(name, engine, self._hub, LogBlocks(engine, name), self.metrics)
         self._retention_job = RetentionJob(engine, name, options.retention, clock)
@@ -80,7 +77,7 @@ class EventBus:
         """Refuse new events, finish what was accepted, stop."""
         await self._stack.aclose()
 
-    # Publishing --------------------------------------------------------------------------------------------------------
+    # Publishing -------------------------------------------------------------------------------------------------------
 
     async def publish(self, event: Event) -> Receipt:
         """Store one event; return its receipt, or raise the `WowEventError` that says why it is not stored."""
@@ -106,7 +103,7 @@ class EventBus:
         remaining = iter(answers)
         return [item if isinstance(item, WowEventError) else next(remaining) for item in accepted]
 
-    # Streams -----------------------------------------------------------------------------------------------------------
+    # Streams ----------------------------------------------------------------------------------------------------------
 
     def parse_bound(self, text: str) -> Bound:
         """Read a ``from`` or ``to`` of this bus."""

@@ -73,7 +73,7 @@ class Hub:
         """Where every live stream stands."""
         return self._engine.state(self._bus).history.cursor(self.reached)
 
-    # Streams -----------------------------------------------------------------------------------------------------------
+    # Streams ----------------------------------------------------------------------------------------------------------
 
     def attach(self, stream: Stream[Any]) -> None:
         """Take a stream that stands at ``reached`` into live delivery."""
@@ -90,7 +90,7 @@ class Hub:
             self._passing.append((position, passed))
             await passed
 
-    # Frames ------------------------------------------------------------------------------------------------------------
+    # Frames -----------------------------------------------------------------------------------------------------------
 
     def _receive(self, frame: Frame) -> None:
         if self._repairing is None and frame.previous == self.reached:
@@ -122,7 +122,7 @@ class Hub:
             self._repairing = None
 
     def _skip(self, position: Position) -> None:
-        """Go on at a position with nothing before it to deliver: every live stream finds out for itself what it lost."""
+        """Go on at a position with nothing before it to deliver: each live stream finds out for itself what it lost."""
         for stream in list(self._routes.streams()):
             stream.demote(self.reached)
         self.reached = position

@@ -1,7 +1,7 @@
 """Reading history for many at once: readers that stand near one another share the same blocks of the log.
 
-A block begins where the first reader that needed it stood. Blocks follow one another, so readers that began at different
-places are on the same blocks from the next one on; a block is read once however many wait for it.
+A block begins where the first reader that needed it stood. Blocks follow one another, so readers that began at
+different places are on the same blocks from the next one on; a block is read once however many wait for it.
 """
 
 from __future__ import annotations

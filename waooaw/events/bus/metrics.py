@@ -1,7 +1,7 @@
 """What happened on a bus, counted where it happens; reading it computes, counting does not.
 
-*Publishes* are events stored, duplicates apart. *Errors* are publishes refused. *Deliveries* are events written to a stream.
-*Latency* runs from acceptance to the first live delivery; history has none.
+*Publishes* are events stored, duplicates apart. *Errors* are publishes refused. *Deliveries* are events written to a
+stream. *Latency* runs from acceptance to the first live delivery; history has none.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class EventMetrics:
         self._publishes = SlidingCounter()
         self._deliveries = SlidingCounter()
 
-    # Counting ----------------------------------------------------------------------------------------------------------
+    # Counting ---------------------------------------------------------------------------------------------------------
 
     def published(self, entries: Sequence[Entry], answers: Sequence[Receipt | WowEventError]) -> None:
         """Count what an append answered."""
@@ -120,7 +120,7 @@ class EventMetrics:
         """Count a gap that a reader was told."""
         self.gaps[reason] += 1
 
-    # Reading -----------------------------------------------------------------------------------------------------------
+    # Reading ----------------------------------------------------------------------------------------------------------
 
     @property
     def uptime_seconds(self) -> float:

@@ -1,6 +1,6 @@
 """Publishing: what arrives together is appended together.
 
-Rule 1: one append in flight. While it runs, what arrives forms the next; there is no timer, so an idle bus appends at once.
+Rule 1: one append in flight. While it runs, what arrives forms the next; no timer: an idle bus appends at once.
 Rule 2: what waits is bounded in bytes; beyond that a publish is refused before anything of it is taken.
 Rule 3: every submission is answered, whatever happens to the append that carried it.
 """
@@ -150,9 +150,7 @@ class Publisher:
         for _ in range(ROUTES_TRIES_MAX):
             writer = self._writer or await self._register()
             try:
-                answers = await self._log.append(
-                    self._bus, writer, self._sequence + 1, self._routes_version, entries
-                )
+                answers = await self._log.append(self._bus, writer, self._sequence + 1, self._routes_version, entries)
             except RoutesChangedError as error:
                 self._routes_version = error.routes_version
             except WriterUnknownError:

@@ -37,9 +37,7 @@ class RetentionJob:
     def plan(self) -> TrimPlan:
         """Decide what has to go now."""
         state = self._engine.state(self._bus)
-        size = LogSize(
-            first=state.first, last=state.history.last, events=state.events, size_bytes=state.size_bytes
-        )
+        size = LogSize(first=state.first, last=state.history.last, events=state.events, size_bytes=state.size_bytes)
         return plan_trim(self._limits, size, self._clock.now_ms())
 
     async def trim(self) -> int:

@@ -1,7 +1,7 @@
 """Which live streams an event goes to: event type → routes, remembered until the set of routes changes.
 
-A route is a set of patterns; all streams that ask for the same patterns share it, so a stream that comes or goes changes
-nothing unless it is the first or the last of its route.
+A route is a set of patterns; all streams that ask for the same patterns share it, so a stream that comes or goes
+changes nothing unless it is the first or the last of its route.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Payload_contra = TypeVar("Payload_contra", contravariant=True)
 
 
 class Framing(Protocol[Payload]):
-    """Spells messages. One instance serves all streams of its kind: it is compared by identity to share what it made."""
+    """Spells messages. One instance serves all streams of its kind: compared by identity, to share what it made."""
 
     def event(self, event: StoredEvent, epoch: int) -> Payload:
         """Spell one event; the same for every reader."""

@@ -1,6 +1,7 @@
 """One reader of a bus: history first, then live, without a gap or a duplicate between the two.
 
-Rule 1: a stream is catching up (it has a task, and a position of its own) or live (the hub's position is its own), never both.
+Rule 1: a stream is catching up (it has a task, and a position of its own) or live (the hub's position is its own),
+never both.
 Rule 2: it goes live in one step of the event loop: everything up to the hub's position is written, then it is attached.
 Rule 3: what it cannot have any more is told as a gap, before anything newer.
 """
@@ -114,7 +115,7 @@ class Stream(Generic[Payload]):
         self.live = True
         self._source.hub.attach(self)
 
-    # Catching up -------------------------------------------------------------------------------------------------------
+    # Catching up ------------------------------------------------------------------------------------------------------
 
     def _catch_up_later(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._catch_up(), name="stream catching up")

@@ -29,5 +29,5 @@ def engine_for(
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         path = Path(rest[1:])
         return SqliteEngine(path, buses, clock=clock, identifiers=identifiers, options=options or SqliteOptions())
-    message = f"no engine for {scheme}://; use memory:// or sqlite:///path/to/file.db (four slashes for an absolute path)"
+    message = f"no engine for {scheme}://; use memory:// or sqlite:///path/to/file.db (absolute paths: four slashes)"
     raise InvalidSettingError(message)

@@ -37,8 +37,8 @@ class Registration:
 class Frame:
     """What one append put into the log, as told to those who listen.
 
-    ``previous`` is the position before the first of ``events`` in the log: a listener whose last position is another one
-    has missed a frame and reads the log. ``accepted_at`` is the Unix time in seconds at which they got their positions.
+    ``previous`` is the position before the first of ``events`` in the log: a listener whose last position is another
+    one has missed a frame and reads the log. ``accepted_at`` is the Unix time in seconds at which they got them.
     """
 
     epoch: int
@@ -97,12 +97,12 @@ class EventLog(Protocol):
     ) -> tuple[Receipt | WowEventError, ...]:
         """Store entries in one atomic step and answer for each, in order, once they are durable.
 
-        * ``sequence`` grows by one with each append of a writer. The last one again: the same answer, nothing stored. An
-          older one: `SupersededError`. A writer that is not registered: `WriterUnknownError`, nothing stored.
+        * ``sequence`` grows by one with each append of a writer. The last one again: the same answer, nothing stored.
+          An older one: `SupersededError`. A writer that is not registered: `WriterUnknownError`, nothing stored.
         * ``routes_version`` other than the current one: `RoutesChangedError` with the current one, nothing stored.
         * Positions grow in the order of ``entries`` and are greater than every earlier one, whatever the clock does.
         * An entry whose ``source`` and given ``id`` are in the deduplication window, or earlier in ``entries``, is not
-          stored: it is answered the first receipt with ``duplicate`` true, or `IdReusedError` where the content differs.
+          stored: it is answered the first receipt with ``duplicate`` true, or `IdReusedError` if the content differs.
         * What is stored is told to listeners in one `Frame`, after it is durable; an append that stores nothing tells
           nothing.
         * An append that fails raises and has stored nothing, or says in ``outcome`` that it is unknown.
@@ -138,7 +138,7 @@ class LiveChannel(Protocol):
     """Carries frames from appends to listeners, in order. It may lose some; the log decides."""
 
     def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
-        """Call ``listener`` with every frame from now on; return what ends it. The listener must not raise nor block."""
+        """Call ``listener`` with every frame from now on; return what ends it. It must not raise nor block."""
         ...
 
 

@@ -1,5 +1,7 @@
 """The embedded engine, on SQLite."""
 
+from __future__ import annotations
+
 from waooaw.events.engine.sqlite.deduplication import DeduplicationWindow
 from waooaw.events.engine.sqlite.engine import SqliteEngine, SqliteOptions
 

@@ -66,6 +66,10 @@ class BusLog:
             connection.execute(statements.ADD_BUS, (self.name,))
             found = connection.execute(statements.FIND_BUS, (self.name,)).fetchone()
             connection.execute(self.sql(statements.CREATE_LOG, found[0]))
+        self.number: int
+        self._last: Position
+        self._trimmed_through: Position
+        self._first: Position | None
         self.number, self._last, self._trimmed_through, self._events, self._size_bytes = found
         connection.execute(statements.ADD_EPOCH, (self.number, epoch.to_bytes(8, "big"), self._last))
         connection.execute(statements.FORGET_EPOCHS, (self.number, EPOCHS_KEPT))
@@ -94,7 +98,7 @@ class BusLog:
         window = self._deduplication.effective_seconds(now_ms)
         return LogState(history, self._first, self._events, self._size_bytes, window)
 
-    # Appending ---------------------------------------------------------------------------------------------------------
+    # Appending --------------------------------------------------------------------------------------------------------
 
     def decide(self, entries: Sequence[Entry], now: float) -> Append:
         """Decide for each entry whether it is stored, and where, at a Unix time in seconds."""
@@ -130,7 +134,7 @@ class BusLog:
             return None
         if content_of(body, time_given=time_given) == content_of(entry.body, time_given=entry.time_given):
             return Receipt(entry.id, position, self._durability, duplicate=True)
-        detail = f"source {entry.source!r} gave the id {entry.id!r} to another event already; a new event needs a new id"
+        detail = f"source {entry.source!r} gave the id {entry.id!r} to another event; a new event needs a new id"
         return IdReusedError(detail, errors=(Violation("#/id", "was used for other content", IdReusedError.code),))
 
     def _content(self, position: Position) -> tuple[str, str, bool, bytes] | None:
@@ -160,7 +164,7 @@ class BusLog:
         )
         return Frame(self._epochs[-1].id, previous, events, append.accepted_at)
 
-    # Trimming ----------------------------------------------------------------------------------------------------------
+    # Trimming ---------------------------------------------------------------------------------------------------------
 
     def decide_trim(self, plan: TrimPlan, limit: int) -> Trim | None:
         """Decide which of the oldest events go, or None for none."""

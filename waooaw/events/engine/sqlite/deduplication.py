@@ -1,7 +1,7 @@
 """Which ids were seen lately: an index over the log, so that it survives what the log survives.
 
-Only a hash of ``source`` and ``id`` is kept here, some hundred bytes an id; a hit is compared with the stored event before
-it counts, so two ids of one hash are still two events.
+Only a hash of ``source`` and ``id`` is kept here, some hundred bytes an id; a hit is compared with the stored event
+before it counts, so two ids of one hash are still two events.
 """
 
 from __future__ import annotations

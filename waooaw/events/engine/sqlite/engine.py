@@ -1,8 +1,8 @@
 """The embedded engine: one SQLite file, one process.
 
 Rule 1: one transaction an append; its answer waits for the fsync of its commit.
-Rule 2: rows are inserted on the event loop, in slices; only the commit runs in a thread (docs/adr/0002). Between the two the
-loop and the thread use the writing connection in turn, guarded by one lock.
+Rule 2: rows are inserted on the event loop, in slices; only the commit runs in a thread (docs/adr/0002). Between the
+two the loop and the thread use the writing connection in turn, guarded by one lock.
 Rule 3: what is in memory changes only after the commit, so a failed one leaves nothing to undo.
 """
 
@@ -108,7 +108,7 @@ class SqliteEngine:
         """The level that receipts name."""
         return self._durability
 
-    # Life cycle --------------------------------------------------------------------------------------------------------
+    # Life cycle -------------------------------------------------------------------------------------------------------
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the store; raises `StartupError` kinds, with nothing left behind."""
@@ -140,8 +140,8 @@ class SqliteEngine:
             str(self._path), connection, expired=lambda: self._clock.monotonic() > deadline
         ):
             self._warnings.append(
-                f"the integrity check was stopped after {self._options.integrity_check_seconds:g} s: the store is large; "
-                "it was checked in part"
+                f"the integrity check was stopped after {self._options.integrity_check_seconds:g} s: "
+                "the store is large; it was checked in part"
             )
         return connection
 
@@ -157,7 +157,7 @@ class SqliteEngine:
         async with self._writing:
             self._opened = False
 
-    # EventLog ----------------------------------------------------------------------------------------------------------
+    # EventLog ---------------------------------------------------------------------------------------------------------
 
     async def register(self, bus: str) -> Registration:
         """Make the caller a writer of a bus."""
@@ -279,14 +279,14 @@ class SqliteEngine:
             log.trimmed(trim)
             return trim.events
 
-    # LiveChannel -------------------------------------------------------------------------------------------------------
+    # LiveChannel ------------------------------------------------------------------------------------------------------
 
     def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
         """Call ``listener`` with every frame from now on; return what ends it."""
         self._listeners[bus].append(listener)
         return lambda: self._listeners[bus].remove(listener)
 
-    # State -------------------------------------------------------------------------------------------------------------
+    # State ------------------------------------------------------------------------------------------------------------
 
     def _check_storage(self) -> None:
         problem = self.engine_state().problem
@@ -307,7 +307,8 @@ class SqliteEngine:
         free_bytes = found.f_bavail * found.f_frsize
         if free_bytes >= self._options.reserve_bytes:
             return None
-        return storage_full(f"{free_bytes} bytes are free on the disk of {self._path}, the reserve is {self._options.reserve_bytes}")
+        reserve_bytes = self._options.reserve_bytes
+        return storage_full(f"{free_bytes} bytes are free on the disk of {self._path}, the reserve is {reserve_bytes}")
 
     def details(self) -> dict[str, object]:
         """Return versions, sizes and warnings for people."""

@@ -20,8 +20,10 @@ def storage_full(detail: str) -> StorageFullError:
 
 
 def write_failure(error: sqlite3.Error) -> UnavailableError:
-    """Return what a failed write means. After a failed write to the disk nothing says what reached it (fsync is not
-    repeated: the kernel may have dropped the pages it could not write), so its outcome is unknown.
+    """Return what a failed write means.
+
+    After a failed write to the disk nothing says what reached it (fsync is not repeated: the kernel may have dropped
+    the pages it could not write), so its outcome is unknown.
     """
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
     if code == sqlite3.SQLITE_FULL:

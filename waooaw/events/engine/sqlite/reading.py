@@ -1,7 +1,7 @@
 """Reading a store beside the writer: a few threads, each with a connection of its own that sees one snapshot a read.
 
-In memory there is one connection for all, as another one would be another database (sqlite.org/inmemorydb.html); it has no
-snapshots, so its reads run on the event loop, between two appends.
+In memory there is one connection for all, as another one would be another database (sqlite.org/inmemorydb.html); it
+has no snapshots, so its reads run on the event loop, between two appends.
 """
 
 from __future__ import annotations
@@ -108,8 +108,6 @@ def _read_page(connection: sqlite3.Connection, wanted: Range) -> Page:
             break
     cursor.close()
     cut_short = size_bytes >= PAGE_BYTES_MAX or len(events) == wanted.limit
-    if cut_short:
-        reached = events[-1].position
-    else:
-        reached = wanted.after if wanted.newest_first else wanted.through
+    whole = wanted.after if wanted.newest_first else wanted.through
+    reached = events[-1].position if cut_short else whole
     return Page(tuple(events), reached, Position(trimmed_through))

@@ -20,7 +20,8 @@ ADD_BUS: Final = "INSERT INTO buses (name) VALUES (?)"
 ADD_EPOCH: Final = "INSERT INTO epochs (bus, id, after) VALUES (?, ?, ?)"
 EPOCHS: Final = "SELECT id, after FROM epochs WHERE bus = ? ORDER BY number DESC LIMIT ?"
 FORGET_EPOCHS: Final = """
-DELETE FROM epochs WHERE bus = ?1 AND number <= (SELECT number FROM epochs WHERE bus = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
+DELETE FROM epochs WHERE bus = ?1 AND number <=
+(SELECT number FROM epochs WHERE bus = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
 """
 FIRST: Final = "SELECT min(position) FROM {log}"
 RECENT_IDS: Final = """
@@ -37,7 +38,8 @@ DELETE: Final = "DELETE FROM {log} WHERE position <= ?"
 CONTENT: Final = "SELECT source, id, given, body FROM {log} WHERE position = ?"
 GET: Final = "SELECT position, type, source, correlationid, body FROM {log} WHERE position = ?"
 OLDEST_FIRST: Final = """
-SELECT position, type, source, correlationid, body FROM {log} WHERE position > ? AND position <= ? ORDER BY position LIMIT ?
+SELECT position, type, source, correlationid, body FROM {log} WHERE position > ? AND position <= ?
+ORDER BY position LIMIT ?
 """
 NEWEST_FIRST: Final = """
 SELECT position, type, source, correlationid, body FROM {log} WHERE position > ? AND position <= ?

@@ -25,7 +25,7 @@ FORMAT: Final = 1
 """Stored as ``user_version``. A release reads the formats it knows and refuses the rest."""
 
 CHECKPOINT_PAGES: Final = 4000
-"""Pages of write-ahead log (16 MiB) between two checkpoints: one checkpoint for some 30,000 events, not each thousand."""
+"""Pages of write-ahead log (16 MiB) between two checkpoints: one for some 30,000 events, not for each thousand."""
 
 _CHECK_STEPS: Final = 100_000
 """Virtual machine steps of SQLite between two looks at the time allowed for the integrity check: some milliseconds."""
@@ -53,7 +53,7 @@ def prepare_directory(directory: Path) -> None:
         message = f"the data directory {directory} cannot be made: {error.strerror}; choose another by --data-directory"
         raise StartupError(message) from None
     if not os.access(directory, os.W_OK | os.X_OK):
-        message = f"the data directory {directory} is not writable; change its owner, or choose another by --data-directory"
+        message = f"the data directory {directory} is not writable; choose another by --data-directory"
         raise StartupError(message)
 
 
@@ -62,7 +62,9 @@ def lock(path: Path, stack: ExitStack) -> None:
     try:
         descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        message = f"the data directory {path.parent} is not writable: {error.strerror}; choose another by --data-directory"
+        message = (
+            f"the data directory {path.parent} is not writable: {error.strerror}; choose another by --data-directory"
+        )
         raise StartupError(message) from None
     stack.callback(os.close, descriptor)
     try:
@@ -166,7 +168,6 @@ def _unreadable(path: str, error: sqlite3.DatabaseError) -> StartupError:
 
 def _damaged(path: str, what: str) -> StorageCorruptError:
     message = (
-        f"the store {path} is damaged ({what}); restore it from a backup, "
-        "or move the file away to begin an empty store"
+        f"the store {path} is damaged ({what}); restore it from a backup, or move the file away to begin an empty store"
     )
     return StorageCorruptError(message)

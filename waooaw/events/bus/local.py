@@ -1,0 +1,232 @@
+"""A bus inside the process, with its engine: the interface that agents also have over HTTP."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from waooaw.events.batch import cut_batches
+from waooaw.events.bus.event_bus import BusOptions, EventBus
+from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
+from waooaw.events.bus.queue_sink import ObjectFraming, QueueSink, gap_message
+from waooaw.events.cursor import encode_cursor
+from waooaw.events.errors import ClosedError, InvalidParameterError, WowEventError
+from waooaw.events.event_page import EventPage
+from waooaw.events.log_info import LogInfo
+from waooaw.events.pattern import PatternSet
+from waooaw.events.place import spell_place
+from waooaw.events.position import BEGINNING, parse_position
+from waooaw.events.stream_message import Delivered, StreamStatus
+from waooaw.events.timestamp import format_timestamp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from waooaw.events.bus.queue_sink import Messages
+    from waooaw.events.bus.stream import Stream
+    from waooaw.events.clock import Clock
+    from waooaw.events.engine.contract import Engine
+    from waooaw.events.event import Event, StoredEvent
+    from waooaw.events.identifier import Identifiers
+    from waooaw.events.interface import Bus, EventStream
+    from waooaw.events.place import Place
+    from waooaw.events.receipt import Receipt
+    from waooaw.events.stream_message import StreamMessage
+
+EVERYTHING = ("*",)
+
+
+class LocalBus:
+    """A bus over an engine that it opens and closes itself."""
+
+    def __init__(self, engine: Engine, name: str = "default", *, clock: Clock, identifiers: Identifiers) -> None:
+        self._engine = engine
+        self._event_bus = EventBus(engine, name, clock=clock, identifiers=identifiers, options=BusOptions())
+        self._framing = ObjectFraming(name)
+        self._streams: set[LocalStream] = set()
+        self._stack = AsyncExitStack()
+        self._is_open = False
+
+    async def __aenter__(self) -> Self:
+        """See Bus."""
+        async with AsyncExitStack() as stack:
+            await self._engine.open(stack)
+            await stack.enter_async_context(self._event_bus)
+            self._stack = stack.pop_all()
+        self._is_open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See Bus."""
+        self._is_open = False
+        for stream in tuple(self._streams):
+            await stream.close()
+        await self._stack.aclose()
+
+    def _bus(self) -> EventBus:
+        if not self._is_open:
+            message = "the bus is not open: use it inside `async with`"
+            raise ClosedError(message)
+        return self._event_bus
+
+    async def publish(self, event: Event) -> Receipt:
+        """See Bus."""
+        return await self._bus().publish(event)
+
+    async def publish_many(self, events: Iterable[Event]) -> list[Receipt | WowEventError]:
+        """See Bus."""
+        bus = self._bus()
+        answers: list[Receipt | WowEventError] = []
+        for batch in cut_batches(event.to_json() for event in events):
+            try:
+                answers += await bus.submit(bus.acceptance.several(batch))
+            except WowEventError as error:
+                answers += [error] * len(batch)
+        return answers
+
+    async def read(
+        self,
+        *patterns: str,
+        start: Place = "earliest",
+        end: Place = "now",
+        source: str | None = None,
+        correlationid: str | None = None,
+        newest_first: bool = False,
+        limit: int = 100,
+    ) -> EventPage:
+        """See Bus."""
+        bus = self._bus()
+        if not 1 <= limit <= PAGE_EVENTS_MAX:
+            message = f"limit must be between 1 and {PAGE_EVENTS_MAX}, not {limit}"
+            raise InvalidParameterError(message)
+        query = Query(
+            patterns=PatternSet.parse(patterns or EVERYTHING),
+            source=source,
+            correlationid=correlationid,
+            start=bus.parse_bound(spell_place(start)),
+            end=bus.parse_bound(spell_place(end)),
+            newest_first=newest_first,
+            limit=limit,
+        )
+        page = await bus.store.read(query)
+        gap = None if page.gap is None else gap_message(bus.name, page.gap)
+        return EventPage(page.events, encode_cursor(bus.name, page.next), page.is_end, gap)
+
+    async def get(self, position: Place) -> StoredEvent:
+        """See Bus."""
+        return await self._bus().store.get(parse_position(spell_place(position)))
+
+    def stream(
+        self, *patterns: str, start: Place = "now", watch: Callable[[StreamStatus], None] | None = None
+    ) -> LocalStream:
+        """See Bus."""
+        bus = self._bus()
+        stream = LocalStream(bus, patterns or EVERYTHING, self._framing, spell_place(start), watch, self._streams)
+        self._streams.add(stream)
+        return stream
+
+    async def log(self) -> LogInfo:
+        """See Bus."""
+        bus = self._bus()
+        state = bus.store.state()
+        history = state.history
+        return LogInfo(
+            epoch=f"{history.current.id:016x}",
+            cursor=encode_cursor(bus.name, history.cursor(history.last)),
+            first=state.first,
+            last=history.last if history.last != BEGINNING else None,
+            events=state.events,
+            size_bytes=state.size_bytes,
+            retention=bus.retention,
+        )
+
+    async def health(self, *, details: bool = False) -> dict[str, Any]:
+        """See Bus."""
+        bus = self._bus()
+        state = bus.engine.engine_state()
+        answer: dict[str, Any] = {"status": "healthy", "redis": "not_configured", "event_bus": "running"}
+        if state.problem is not None:
+            answer |= {"status": "degraded", "reason": state.problem.detail}
+            if state.since_ms is not None:
+                answer["since"] = format_timestamp(state.since_ms)
+        return answer | {"engine": bus.engine.details()} if details else answer
+
+
+class LocalStream:
+    """A reader inside the process; never interrupted."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        patterns: tuple[str, ...],
+        framing: ObjectFraming,
+        start: str,
+        watch: Callable[[StreamStatus], None] | None,
+        open_streams: set[LocalStream],
+    ) -> None:
+        self._bus = bus
+        self._patterns = patterns
+        self._framing = framing
+        self._start = start
+        self._watch = watch
+        self._open_streams = open_streams
+        self._sink = QueueSink()
+        self._stream: Stream[Messages] | None = None
+        self._cursor: str | None = None
+        self._is_closed = False
+
+    @property
+    def cursor(self) -> str | None:
+        """See EventStream."""
+        if self._stream is not None and not self._sink.buffered_bytes():
+            self._cursor = encode_cursor(self._bus.name, self._stream.cursor)
+        return self._cursor
+
+    async def __aenter__(self) -> Self:
+        """See EventStream."""
+        self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See EventStream."""
+        await self.close()
+
+    def __aiter__(self) -> Self:
+        """See EventStream."""
+        return self
+
+    async def __anext__(self) -> StreamMessage:
+        """See EventStream."""
+        self._open()
+        message = None if self._is_closed else await self._sink.take()
+        if message is None:
+            raise StopAsyncIteration
+        self._cursor = message.cursor if isinstance(message, Delivered) else message.end
+        return message
+
+    async def close(self) -> None:
+        """See EventStream."""
+        self._is_closed = True
+        self._open_streams.discard(self)
+        self._sink.end()
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _open(self) -> None:
+        if self._stream is not None or self._is_closed:
+            return
+        patterns, start = PatternSet.parse(self._patterns), self._bus.parse_bound(self._start)
+        self._stream = self._bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._sink.end)
+        if self._watch is not None:
+            self._watch(StreamStatus())
+
+
+if TYPE_CHECKING:
+    _bus: type[Bus] = LocalBus
+    _stream: type[EventStream] = LocalStream
