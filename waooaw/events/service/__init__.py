@@ -1,0 +1,1 @@
+"""The service: HTTP, SSE and WebSocket over a bus. It translates; the bus decides."""

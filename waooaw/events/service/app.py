@@ -1,0 +1,91 @@
+"""The composition root: settings in, a service out. The one place of the service that names an engine."""
+
+from __future__ import annotations
+
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from waooaw.events.acceptance import AcceptanceLimits
+from waooaw.events.bus.event_bus import BusOptions, EventBus
+from waooaw.events.clock import SystemClock
+from waooaw.events.engine import engine_for
+from waooaw.events.engine.sqlite import DeduplicationWindow, SqliteOptions
+from waooaw.events.identifier import RandomIdentifiers
+from waooaw.events.retention import RetentionLimits
+from waooaw.events.service import sse, websocket
+from waooaw.events.service.answering import answer, finish_headers
+from waooaw.events.service.context import BUS_NAME, CONTEXT, Context
+from waooaw.events.service.framings import CloudEventsFraming, SseFraming, WebSocketFraming
+from waooaw.events.service.open_streams import OpenStreams
+from waooaw.events.service.routes import ROUTES
+
+if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
+
+    from waooaw.events.clock import Clock
+    from waooaw.events.engine.contract import Engine
+    from waooaw.events.settings import Settings
+
+STORE_FILE = "wowevent.db"
+
+
+def build_engine(settings: Settings, clock: Clock) -> Engine:
+    """Return the engine that the settings ask for."""
+    options = SqliteOptions(
+        deduplication=DeduplicationWindow(settings.deduplication_seconds, settings.deduplication_ids),
+        reserve_bytes=settings.storage_reserve_bytes,
+        integrity_check_seconds=settings.integrity_check_seconds,
+    )
+    path = settings.data_directory.absolute() / STORE_FILE
+    return engine_for(
+        f"sqlite:///{path}", (BUS_NAME,), clock=clock, identifiers=RandomIdentifiers(), options=options
+    )
+
+
+def bus_options(settings: Settings) -> BusOptions:
+    """Return the options of the bus that the settings ask for."""
+    return BusOptions(
+        acceptance=AcceptanceLimits(
+            event_bytes_max=settings.event_bytes_max,
+            batch_events_max=settings.batch_events_max,
+            depth_max=settings.json_depth_max,
+        ),
+        retention=RetentionLimits(
+            max_age_seconds=settings.retention_age_seconds,
+            max_events=settings.retention_events,
+            max_bytes=settings.retention_bytes,
+        ),
+        waiting_bytes_max=settings.waiting_bytes_max,
+        ring_bytes_max=settings.ring_bytes_max,
+    )
+
+
+async def open_context(settings: Settings, stack: AsyncExitStack) -> Context:
+    """Open the engine and the bus; the stack closes them again."""
+    clock, random = SystemClock(), SystemRandom()
+    streams = OpenStreams(
+        random, ping_seconds=settings.stream_ping_seconds, age_seconds=settings.connection_age_seconds
+    )
+    bus = None
+    if settings.event_bus_enabled:
+        engine = build_engine(settings, clock)
+        await engine.open(stack)
+        bus = await stack.enter_async_context(
+            EventBus(engine, BUS_NAME, clock=clock, identifiers=RandomIdentifiers(), options=bus_options(settings))
+        )
+    return Context(settings, clock, random, bus, streams)
+
+
+def build_app(context: Context) -> web.Application:
+    """Return the application over a context."""
+    # The limit here guards reads that forget `read_body`, which has the real one.
+    app = web.Application(middlewares=[answer], client_max_size=context.settings.body_bytes_max)
+    app[CONTEXT] = context
+    app[sse.FRAMINGS] = {chunked: SseFraming(BUS_NAME, chunked=chunked) for chunked in (True, False)}
+    app[websocket.FRAMINGS] = (WebSocketFraming(BUS_NAME), CloudEventsFraming(BUS_NAME))
+    app.on_response_prepare.append(finish_headers)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler, name=route.name)
+    return app

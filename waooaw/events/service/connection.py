@@ -1,0 +1,144 @@
+"""One connection from a client: aiohttp's handler, with the deadlines and manners it leaves to others.
+
+Rule 1: headers are complete in time, or the connection is answered 408 and closed.
+Rule 2: bytes that a client never takes do not wait for ever.
+Rule 3: what cannot be parsed is answered as a problem, and is no line in the log.
+Rule 4: WebSocket frames of a client are masked (RFC 6455 section 5.1), which aiohttp does not insist on.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+
+from waooaw.events.errors import (
+    HeadersTooLargeError,
+    InvalidRequestError,
+    OverloadedError,
+    RequestTimeoutError,
+    WowEventError,
+)
+from waooaw.events.service.masking import MaskingGuard
+from waooaw.events.service.problems import problem_response, raw_problem
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from waooaw.events.service.listener import Listener
+
+_log = logging.getLogger("wowevent.service")
+
+_TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
+"""Linux: a peer that acknowledges nothing for this long is gone (RFC 5482), also one that vanished without a word."""
+
+
+class Connection(web.RequestHandler):
+    """A connection. The listener looks at it once a second."""
+
+    __slots__ = ("_untaken", "_untaken_since", "head_since", "in_request", "is_old", "listener", "lost", "move_at", "written_bytes")
+
+    def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+        super().__init__(listener.server, loop=loop, **options)
+        self.listener = listener
+        self.head_since: float | None = loop.time()
+        self.move_at = listener.move_at(loop.time())
+        self.is_old = False
+        self.in_request = False
+        self.written_bytes = 0
+        self.lost: Callable[[], None] | None = None
+        self._untaken = 0
+        self._untaken_since: float | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a new connection, unless there are too many."""
+        super().connection_made(transport)
+        connected = transport.get_extra_info("socket")
+        if _TCP_USER_TIMEOUT is not None and connected is not None and connected.family != socket.AF_UNIX:
+            connected.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, self.listener.user_timeout_ms)
+        if not self.listener.admit(self):
+            message = "too many connections; try again, or try another replica"
+            self.refuse(OverloadedError(message, retry_after_seconds=2))
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell whoever writes to this connection that it is gone."""
+        self.listener.forget(self)
+        super().connection_lost(exc)
+        if self.lost is not None:
+            self.lost()
+
+    def data_received(self, data: bytes) -> None:
+        """Note when a request began to arrive."""
+        if self.head_since is None and not self.in_request:
+            self.head_since = self._loop.time()
+        super().data_received(data)
+
+    def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:  # noqa: ANN401 - aiohttp's
+        """Go over to WebSocket frames, each looked at before aiohttp parses it."""
+        super().set_parser(MaskingGuard(parser), data_received_cb)  # type: ignore[arg-type]  # it has the parser's methods
+
+    def begin_request(self) -> None:
+        """The headers of a request are complete, and it is being answered."""
+        self.in_request = True
+        self.head_since = None
+
+    def end_request(self) -> None:
+        """The request is answered."""
+        self.in_request = False
+
+    def refuse(self, error: WowEventError) -> None:
+        """Answer a problem where no request could be read, and close."""
+        if self.transport is not None:
+            self.transport.write(raw_problem(error))
+        self.force_close()
+
+    def look(self, now: float, *, header_seconds: float, stalled_seconds: float) -> None:
+        """Close the connection if it broke a deadline. Called once a second."""
+        transport = self.transport
+        if transport is None:
+            return
+        self.is_old = now >= self.move_at
+        if self.head_since is not None and not self.in_request and now - self.head_since > header_seconds:
+            message = f"the headers of the request were not complete within {header_seconds:g} s"
+            self.refuse(RequestTimeoutError(message))
+        elif self._is_stalled(transport.get_write_buffer_size(), now, stalled_seconds):
+            _log.info("connection.stalled", extra={"peer": self.peername, "untaken_bytes": self._untaken})
+            transport.abort()
+
+    def _is_stalled(self, buffered_bytes: int, now: float, stalled_seconds: float) -> bool:
+        """Tell whether nothing was taken for too long; ``written - buffered`` is what was taken."""
+        untaken = buffered_bytes - self.written_bytes
+        if buffered_bytes == 0 or untaken != self._untaken or self._untaken_since is None:
+            self._untaken = untaken
+            self._untaken_since = now if buffered_bytes else None
+            return False
+        return now - self._untaken_since > stalled_seconds
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not read, or what failed in a handler."""
+        if isinstance(exc, BadHttpMessage):
+            response = problem_response(_unreadable(exc))
+        else:
+            _log.error("request.failed", exc_info=exc, extra={"status": status})
+            response = problem_response(WowEventError("the service failed; its log says why"))
+        response.force_close()
+        return response
+
+
+def _unreadable(error: BadHttpMessage) -> WowEventError:
+    reason = str(error.message).split("\n", 1)[0].strip()
+    if isinstance(error, LineTooLong) or "too many" in reason.lower():
+        return HeadersTooLargeError("a header line or the request line is too long, or there are too many headers")
+    return InvalidRequestError(f"not a valid HTTP request: {reason[:200] or HTTPStatus.BAD_REQUEST.phrase}")
+

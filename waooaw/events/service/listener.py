@@ -1,0 +1,119 @@
+"""Accepting connections: one socket, all its connections, and the look at each of them once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+from waooaw.events.errors import StartupError
+from waooaw.events.service.connection import Connection
+from waooaw.events.service.open_streams import spread_age
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from aiohttp import web
+
+    from waooaw.events.settings import Settings
+
+BACKLOG: Final = 1024
+"""Connections that may wait for the loop: a herd of reconnecting clients arrives within one tick."""
+
+LOOK_SECONDS: Final = 1.0
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Take the address, not yet accepting; raises `StartupError` where that cannot be."""
+    host, port = settings.host, settings.port
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _cannot_bind(host, port, error) from None
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise _cannot_bind(host, port, error) from None
+    return bound
+
+
+class Listener:
+    """The service's socket: `listen` begins to accept, `close` ends accepting."""
+
+    def __init__(self, bound: socket.socket, server: web.Server, settings: Settings, random: Random) -> None:
+        self._socket = bound
+        self.server = server
+        self._settings = settings
+        self._random = random
+        self._connections: set[Connection] = set()
+        self._accepting: asyncio.Server | None = None
+        self.user_timeout_ms = int(settings.stalled_seconds * 1000)
+        host, port = bound.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self._connections)
+
+    async def listen(self) -> None:
+        """Begin to accept."""
+        loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {
+            "keepalive_timeout": self._settings.keepalive_seconds,
+            "max_line_size": self._settings.header_bytes_max,
+            "max_field_size": self._settings.header_bytes_max,
+            "max_headers": self._settings.headers_max,
+            "access_log": None,
+            "auto_decompress": False,
+        }
+        self._accepting = await loop.create_server(
+            lambda: Connection(self, loop=loop, **options), sock=self._socket, backlog=BACKLOG
+        )
+
+    def close(self) -> None:
+        """Accept no more; connections go on. Closing twice is harmless."""
+        if self._accepting is not None:
+            self._accepting.close()
+
+    def move_at(self, now: float) -> float:
+        """Return when a connection made now has reached its age."""
+        return now + spread_age(self._random, self._settings.connection_age_seconds)
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a connection in, unless there are too many."""
+        if len(self._connections) >= self._settings.connections_max:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Count a connection out."""
+        self._connections.discard(connection)
+
+    async def watch(self) -> None:
+        """Look at every connection once a second, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now = loop.time()
+            for connection in tuple(self._connections):
+                connection.look(
+                    now,
+                    header_seconds=self._settings.header_seconds,
+                    stalled_seconds=self._settings.stalled_seconds,
+                )
+
+
+def _cannot_bind(host: str, port: int, error: OSError) -> StartupError:
+    if error.errno == errno.EADDRINUSE:
+        return StartupError(f"port {port} of {host} is in use; stop what listens there, or choose another by --port")
+    if error.errno == errno.EACCES:
+        return StartupError(f"port {port} may not be used by this user; choose one above 1023 by --port")
+    return StartupError(f"cannot listen on {host} port {port}: {error.strerror or error}; choose another by --host")

@@ -1,0 +1,73 @@
+"""Sees to it that a client masks its WebSocket frames.
+
+RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." Only the heads of
+frames are looked at; payloads are passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import WebSocketError, WSCloseCode
+from aiohttp.helpers import set_exception
+
+_HEAD_BYTES: Final = 2
+_MASK_BIT: Final = 0x80
+_KEY_BYTES: Final = 4
+_EXTENDED: Final = {126: 2, 127: 8}
+"""Bytes of extended length by the length in the head (section 5.2)."""
+
+
+class MaskingGuard:
+    """Stands before aiohttp's frame parser, with its methods."""
+
+    __slots__ = ("_failed", "_head", "_parser", "_passing")
+
+    def __init__(self, parser: Any) -> None:  # noqa: ANN401 - one of two classes of aiohttp's, by build
+        self._parser = parser
+        self._head = b""
+        self._passing = 0
+        self._failed = False
+
+    def feed_eof(self) -> None:
+        """The client sends no more."""
+        self._parser.feed_eof()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        """Look at frames, then have them parsed. Nothing after an unmasked frame is parsed."""
+        if self._failed:
+            return True, b""
+        if not self._all_masked(data):
+            self._failed = True
+            error = WebSocketError(WSCloseCode.PROTOCOL_ERROR, "frames of a client must be masked")
+            set_exception(self._parser.queue, error)
+            return True, b""
+        answer: tuple[bool, bytes] = self._parser.feed_data(data)
+        return answer
+
+    def _all_masked(self, data: bytes) -> bool:
+        if self._passing >= len(data):
+            self._passing -= len(data)
+            return True
+        place = self._passing
+        self._passing = 0
+        if self._head:
+            data, place, self._head = self._head + data, 0, b""
+        while len(data) - place >= _HEAD_BYTES:
+            second = data[place + 1]
+            if not second & _MASK_BIT:
+                return False
+            length = second & ~_MASK_BIT
+            extended = _EXTENDED.get(length, 0)
+            head_end = place + _HEAD_BYTES + extended
+            if len(data) < head_end:
+                break
+            if extended:
+                length = int.from_bytes(data[place + _HEAD_BYTES : head_end], "big")
+            frame_end = head_end + _KEY_BYTES + length
+            if frame_end >= len(data):
+                self._passing = frame_end - len(data)
+                return True
+            place = frame_end
+        self._head = data[place:]
+        return True

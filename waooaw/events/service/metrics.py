@@ -1,0 +1,85 @@
+"""``GET /metrics``: JSON by default, Prometheus text or OpenMetrics for those who ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from waooaw.events.errors import NotAcceptableError
+from waooaw.events.media_type import negotiate
+from waooaw.events.service.context import CONTEXT
+from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS, expose
+from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.publishing import JSON
+from waooaw.events.service.subscribers import subscriber_members
+from waooaw.events.timestamp import format_timestamp
+
+if TYPE_CHECKING:
+    from waooaw.events.bus.metrics import TypeCounts
+    from waooaw.events.histogram import LatencyHistogram
+    from waooaw.events.rate import Rate
+    from waooaw.events.service.context import Context
+
+_FORMATS: Final = {"json": JSON, "prometheus": PROMETHEUS, "openmetrics": OPENMETRICS}
+
+
+def _latency(histogram: LatencyHistogram) -> dict[str, float | int | None]:
+    return {
+        "count": histogram.count,
+        "min": histogram.min,
+        "max": histogram.max,
+        "mean": histogram.mean,
+        "p50": histogram.quantile(0.50),
+        "p95": histogram.quantile(0.95),
+        "p99": histogram.quantile(0.99),
+    }
+
+
+def _counts(counts: TypeCounts) -> dict[str, int]:
+    return {
+        "publishes": counts.publishes,
+        "deliveries": counts.deliveries,
+        "errors": counts.errors,
+        "retries": counts.retries,
+        "dlq": counts.dlq,
+    }
+
+
+def _rate(rate: Rate) -> dict[str, float | int]:
+    return {"count": rate.count, "per_second": rate.per_second, "per_minute": rate.per_minute}
+
+
+def metrics_members(context: Context) -> dict[str, Any]:
+    """Return the metrics as JSON has them."""
+    metrics = context.bus.metrics
+    return {
+        "timestamp": format_timestamp(context.clock.now_ms()),
+        "uptime_seconds": round(metrics.uptime_seconds, 3),
+        "totals": _counts(metrics.totals),
+        "throughput": {"publishes": _rate(metrics.publish_rate()), "deliveries": _rate(metrics.delivery_rate())},
+        "latency": _latency(metrics.totals.latency),
+        "subscribers": subscriber_members(context),
+        "event_types": {
+            name: _counts(counts) | {"latency": _latency(counts.latency)} for name, counts in metrics.types.items()
+        },
+    }
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """Answer the metrics in the form asked for."""
+    context = request.app[CONTEXT]
+    parameters = Parameters(request.query, ("format",))
+    media_type: str | None
+    if parameters.one("format") is not None:
+        media_type = _FORMATS[parameters.choice("format", tuple(_FORMATS))]
+    else:
+        media_type = negotiate(request.headers.get("Accept"), (JSON, PROMETHEUS, OPENMETRICS))
+    if media_type is None:
+        message = f"none of what Accept names is made here; ask for {JSON}, {PROMETHEUS} or {OPENMETRICS}"
+        raise NotAcceptableError(message)
+    headers = {"Vary": "Accept"}
+    if media_type == JSON:
+        return web.Response(body=msgspec.json.encode(metrics_members(context)), content_type=JSON, headers=headers)
+    return web.Response(body=expose(context, media_type), headers={**headers, "Content-Type": media_type})

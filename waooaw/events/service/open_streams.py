@@ -1,0 +1,93 @@
+"""Every stream that is open: pinged now and then, moved on when old, told when the service goes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from random import Random
+
+    from waooaw.events.bus.stream import Stream
+
+TICKS_A_PING: Final = 15
+"""Pings are spread over so many steps, so that ten thousand idle streams do not all write in one tick."""
+
+AGE_SPREAD: Final = 0.2
+"""Connections live 80 to 120 % of their age: those that came together do not leave together."""
+
+
+def spread_age(random: Random, age_seconds: float) -> float:
+    """Return how long one connection may live; for ever where there is no age."""
+    return age_seconds * random.uniform(1 - AGE_SPREAD, 1 + AGE_SPREAD) if age_seconds else float("inf")
+
+
+class OpenStream(Protocol):
+    """One socket that may carry a stream."""
+
+    @property
+    def stream(self) -> Stream[Any] | None:
+        """The stream, if there is one."""
+        ...
+
+    def ping(self) -> None:
+        """Write a sign of life with the cursor reached."""
+        ...
+
+    def leave(self, retry_after_seconds: float) -> None:
+        """Tell the cursor and when to come back, and begin to close."""
+        ...
+
+
+class OpenStreams:
+    """The open streams of one service."""
+
+    def __init__(self, random: Random, *, ping_seconds: float, age_seconds: float) -> None:
+        self._random = random
+        self._ping_seconds = ping_seconds
+        self._age_seconds = age_seconds
+        self._slots: tuple[dict[OpenStream, float], ...] = tuple({} for _ in range(TICKS_A_PING))
+        self._next = 0
+
+    def add(self, opened: OpenStream) -> None:
+        """Count a stream in."""
+        now = asyncio.get_running_loop().time()
+        self._slots[self._next][opened] = now + spread_age(self._random, self._age_seconds)
+        self._next = (self._next + 1) % TICKS_A_PING
+
+    def remove(self, opened: OpenStream) -> None:
+        """Count a stream out."""
+        for slot in self._slots:
+            if slot.pop(opened, None) is not None:
+                return
+
+    def __iter__(self) -> Iterator[OpenStream]:
+        """Return every open stream."""
+        return (opened for slot in self._slots for opened in tuple(slot))
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return sum(len(slot) for slot in self._slots)
+
+    async def watch(self) -> None:
+        """Ping each stream in its turn, and ask old ones to move, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            for slot in self._slots:
+                await asyncio.sleep(self._ping_seconds / TICKS_A_PING)
+                now = loop.time()
+                for opened, until in tuple(slot.items()):
+                    if now >= until:
+                        opened.leave(self.retry_seconds())
+                    else:
+                        opened.ping()
+
+    def leave_all(self) -> None:
+        """Tell every stream that the service goes."""
+        for opened in self:
+            opened.leave(self.retry_seconds())
+
+    def retry_seconds(self) -> float:
+        """Return when a stream may come back: spread out, so that a herd does not return in one tick."""
+        return round(self._random.uniform(2.0, 5.0), 3)

@@ -1,0 +1,197 @@
+"""One socket of the subprotocol ``wowevent.v1``: publishes with receipts, and a stream that is asked for.
+
+Rule 1: operations are begun in the order in which they came; each is answered under its id.
+Rule 2: a client that does not take its answers is not read from: what it has in flight is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import WSCloseCode
+from msgspec import Raw
+
+from waooaw.events.cursor import encode_cursor
+from waooaw.events.errors import InvalidParameterError, InvalidRequestError, StreamOpenError, WowEventError
+from waooaw.events.pattern import PatternSet
+from waooaw.events.service.framings import WEBSOCKET_PING, message_frame
+from waooaw.events.service.problems import problem
+from waooaw.events.service.publishing import batch_result
+from waooaw.events.service.websocket_messages import Operation, OperationError, read_operation
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from waooaw.events.bus.event_bus import EventBus
+    from waooaw.events.bus.stream import Stream
+    from waooaw.events.service.context import Context
+    from waooaw.events.service.framings import WebSocketFraming
+    from waooaw.events.service.socket_sink import SocketSink
+
+_log = logging.getLogger("wowevent.service")
+
+PUBLISHES_IN_FLIGHT_MAX: Final = 64
+"""Publishes of one socket that wait for their append; the client's next one waits in its own buffer."""
+
+
+class OperationSocket:
+    """Carries out what a client asks for."""
+
+    __slots__ = ("_bus", "_context", "_framing", "_publishing", "_response", "_sink", "_stream_id", "stream")
+
+    def __init__(
+        self,
+        context: Context,
+        bus: EventBus,
+        sink: SocketSink,
+        framing: WebSocketFraming,
+        response: web.WebSocketResponse,
+    ) -> None:
+        self._context = context
+        self._bus = bus
+        self._sink = sink
+        self._framing = framing
+        self._response = response
+        self._publishing: set[asyncio.Task[None]] | None = None
+        self._stream_id: str | None = None
+        self.stream: Stream[bytes] | None = None
+
+    async def receive(self, message: str | bytes) -> None:
+        """Carry out one message, or begin to."""
+        try:
+            operation = read_operation(message)
+        except OperationError as error:
+            self._refuse(error.operation_id, error.error)
+            return
+        try:
+            await self._begin(operation)
+        except WowEventError as error:
+            if operation.name == "publish":
+                self._bus.metrics.refused(error)
+            self._refuse(operation.id, error)
+        await self._sink.drained()
+
+    async def _begin(self, operation: Operation) -> None:
+        match operation.name:
+            case "publish":
+                await self._begin_publish(operation)
+            case "stream":
+                self._open_stream(operation)
+            case "stop":
+                self._stop(operation)
+            case _:
+                self._answer(operation.id, {})
+
+    # Publishing --------------------------------------------------------------------------------------------------------
+
+    async def _begin_publish(self, operation: Operation) -> None:
+        if ("event" in operation.fields) == ("events" in operation.fields):
+            message = "publish takes either event or events"
+            raise InvalidRequestError(message)
+        items: list[Raw] | None = operation.value("events", list[Raw], "an array of events")
+        if items is None:
+            entry = self._bus.acceptance.one(bytes(operation.fields["event"]))
+            publish = self._publish_one(operation.id, entry)
+        else:
+            accepted = self._bus.acceptance.several(items)
+            publish = self._publish_several(operation.id, accepted)
+        running = self._publishing
+        if running is None:
+            running = self._publishing = set()
+        task = asyncio.get_running_loop().create_task(publish, name="publish")
+        running.add(task)
+        task.add_done_callback(running.discard)
+        if len(running) >= PUBLISHES_IN_FLIGHT_MAX:
+            await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _publish_one(self, operation_id: str | None, entry: Any) -> None:  # noqa: ANN401 - an Entry
+        try:
+            receipt = await self._bus.submit_one(entry)
+        except WowEventError as error:
+            self._refuse(operation_id, error)
+        else:
+            self._answer(operation_id, receipt.as_json())
+
+    async def _publish_several(self, operation_id: str | None, accepted: Any) -> None:  # noqa: ANN401 - entries and errors
+        try:
+            answers = await self._bus.submit(accepted)
+        except WowEventError as error:
+            self._refuse(operation_id, error)
+        else:
+            self._answer(operation_id, batch_result(answers))
+
+    # Streaming ---------------------------------------------------------------------------------------------------------
+
+    def _open_stream(self, operation: Operation) -> None:
+        if self.stream is not None:
+            message = f"the stream {self._stream_id!r} is open on this socket; stop it, or open another socket"
+            raise StreamOpenError(message)
+        texts = operation.value("patterns", list[str], "an array of patterns")
+        patterns = PatternSet.parse(["*"] if texts is None else texts, pointer="#/patterns")
+        text = operation.value("from", str, "a string")
+        start = self._bus.parse_bound("now" if text is None else text)
+        self._answer(operation.id, {"cursor": encode_cursor(self._bus.name, self._bus.cursor_of(start))})
+        self._stream_id = operation.id
+        self.stream = self._bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)
+
+    def _ended(self, error: BaseException) -> None:
+        if not isinstance(error, ConnectionError):
+            _log.error("stream.failed", exc_info=error)
+        self._close_later(WSCloseCode.INTERNAL_ERROR)
+
+    def _stop(self, operation: Operation) -> None:
+        if self.stream is None or operation.id != self._stream_id:
+            message = "no stream of this id is open on this socket"
+            raise InvalidParameterError(message)
+        self.stream.close()
+        cursor = encode_cursor(self._bus.name, self.stream.cursor)
+        self.stream = None
+        self._answer(operation.id, {"cursor": cursor})
+
+    # Answering ---------------------------------------------------------------------------------------------------------
+
+    def _answer(self, operation_id: str | None, result: dict[str, Any]) -> None:
+        self._sink.write(message_frame({"op": "result", "id": operation_id, "result": result}))
+
+    def _refuse(self, operation_id: str | None, error: WowEventError) -> None:
+        members = problem(error)
+        if error.retry_after_seconds is not None:
+            members["retry_after_seconds"] = error.retry_after_seconds
+        self._sink.write(message_frame({"op": "error", "id": operation_id, "error": members}))
+
+    # Life of the socket ------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Write a ping, with the cursor where there is a stream, unless the client has something to take already."""
+        if not self._sink.buffered_bytes():
+            self._sink.write(WEBSOCKET_PING if self.stream is None else self._framing.cursor(self.stream.cursor))
+
+    def leave(self, retry_after_seconds: float) -> None:
+        """Tell the cursor and when to come back, and close."""
+        cursor = None
+        if self.stream is not None:
+            self.stream.close()
+            cursor = self.stream.cursor
+        self._sink.write(self._framing.closing(cursor, retry_after_seconds))
+        self._close_later(WSCloseCode.SERVICE_RESTART)
+
+    def _close_later(self, code: WSCloseCode) -> None:
+        running = self._publishing
+        if running is None:
+            running = self._publishing = set()
+        task = asyncio.get_running_loop().create_task(self._close_with(code), name="close socket")
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    async def _close_with(self, code: WSCloseCode) -> None:
+        await self._response.close(code=code)
+
+    async def close(self) -> None:
+        """End the stream, and let what was accepted be stored. Its answers go nowhere if the client is gone."""
+        if self.stream is not None:
+            self.stream.close()
+        if self._publishing:
+            await asyncio.wait(self._publishing)
+

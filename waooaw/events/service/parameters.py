@@ -1,0 +1,72 @@
+"""Query parameters: each call names those it knows; another one is refused, since a misspelt filter would widen a read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from waooaw.events.errors import (
+    InvalidParameterError,
+    NotAvailableFieldError,
+    UnknownParameterError,
+    Violation,
+    WowEventError,
+)
+from waooaw.events.pattern import PatternSet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from multidict import MultiMapping
+
+NOT_YET = frozenset({"filter"})
+"""Parameters of the design that this release does not serve."""
+
+
+class Parameters:
+    """The query parameters of one request."""
+
+    def __init__(self, query: MultiMapping[str], known: Iterable[str]) -> None:
+        names = frozenset(known)
+        for name in query:
+            if name in names and name not in NOT_YET:
+                continue
+            if name in names:
+                message = f"the parameter {name} is not available in this release"
+                raise _error(NotAvailableFieldError, name, message)
+            message = f"unknown parameter {name[:64]!r}; this call knows {', '.join(sorted(names - NOT_YET)) or 'none'}"
+            raise _error(UnknownParameterError, name, message)
+        self._query = query
+
+    def one(self, name: str) -> str | None:
+        """Return the value of a parameter that may come once, or None."""
+        values = self._query.getall(name, [])
+        if len(values) > 1:
+            raise _error(InvalidParameterError, name, f"the parameter {name} is given {len(values)} times")
+        return values[0] if values else None
+
+    def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
+        """Return a whole number within its bounds."""
+        text = self.one(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdecimal() and minimum <= int(text[:20]) <= maximum):
+            message = f"{name} must be a whole number from {minimum} to {maximum}, not {text[:64]!r}"
+            raise _error(InvalidParameterError, name, message)
+        return int(text)
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """Return one of several words; the first is the default."""
+        text = self.one(name)
+        if text is None:
+            return choices[0]
+        if text not in choices:
+            raise _error(InvalidParameterError, name, f"{name} must be {' or '.join(choices)}, not {text[:64]!r}")
+        return text
+
+    def patterns(self) -> PatternSet:
+        """Return the patterns, all types where none is given."""
+        return PatternSet.parse(self._query.getall("pattern", ["*"]), pointer="#/query/pattern")
+
+
+def _error(kind: type[WowEventError], name: str, detail: str) -> WowEventError:
+    return kind(detail, errors=(Violation(f"#/query/{name[:64]}", detail, kind.code),))

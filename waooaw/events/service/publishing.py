@@ -1,0 +1,111 @@
+"""``POST /v1/events``: one event, a batch, or lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from aiohttp import web
+
+from waooaw.events.acceptance import check_idempotency_key
+from waooaw.events.errors import UnavailableError, UnsupportedMediaTypeError, WowEventError
+from waooaw.events.http_binding import read_binary
+from waooaw.events.media_type import MediaType
+from waooaw.events.receipt import Receipt
+from waooaw.events.service.context import CONTEXT
+from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.problems import problem, problem_headers
+from waooaw.events.service.request_body import read_body
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from waooaw.events.bus.event_bus import EventBus
+    from waooaw.events.event import Entry
+
+JSON: Final = "application/json"
+EVENT: Final = "application/cloudevents+json"
+BATCH: Final = "application/cloudevents-batch+json"
+LINES: Final = "application/x-ndjson"
+
+_BINARY_HEADERS: Final = ("ce-type", "ce-id", "ce-source", "ce-specversion")
+"""Any of them makes a request one of binary mode; the first alone would do, the others make a better error of its lack."""
+
+
+async def publish(request: web.Request) -> web.Response:
+    """Store what the request carries, and answer with a receipt for each event."""
+    context = request.app[CONTEXT]
+    bus = context.bus
+    if request.query_string:
+        Parameters(request.query, ())
+    body = await read_body(request, context.settings)
+    try:
+        accepted = _read_events(bus, request, body)
+    except WowEventError as error:
+        bus.metrics.refused(error)
+        raise
+    if isinstance(accepted, list):
+        return batch_response(await bus.submit(accepted))
+    receipt = await bus.submit_one(accepted)
+    return web.Response(body=msgspec.json.encode(receipt.as_json()), content_type=JSON)
+
+
+def _read_events(bus: EventBus, request: web.Request, body: bytes) -> Entry | list[Entry | WowEventError]:
+    headers = request.headers
+    key = headers.get("Idempotency-Key")
+    if key is not None:
+        check_idempotency_key(key)
+    content_type = headers.get("Content-Type")
+    if any(name in headers for name in _BINARY_HEADERS):
+        return read_binary(bus.acceptance, headers.items(), content_type, body, idempotency_key=key)
+    match _essence(content_type):
+        case "application/json" | "application/cloudevents+json":
+            return bus.acceptance.one(body, idempotency_key=key)
+        case "application/cloudevents-batch+json":
+            return bus.acceptance.batch(body, idempotency_key=key)
+        case "application/x-ndjson":
+            return bus.acceptance.lines(body, idempotency_key=key)
+        case other:
+            shown = other or "no content type"
+            message = f"{shown} is not read here; send {JSON}, {EVENT}, {BATCH}, {LINES}, or binary mode with ce- headers"
+            raise UnsupportedMediaTypeError(message)
+
+
+def _essence(content_type: str | None) -> str:
+    if content_type is None:
+        return ""
+    parsed = MediaType.parse(content_type)
+    charset = parsed.parameter("charset")
+    if charset is not None and charset.lower() not in {"utf-8", "utf8", "us-ascii"}:
+        message = f"the charset {charset[:64]!r} is not read; send UTF-8"
+        raise UnsupportedMediaTypeError(message)
+    return parsed.essence
+
+
+def batch_response(answers: Sequence[Receipt | WowEventError]) -> web.Response:
+    """Return the response for a batch."""
+    result = batch_result(answers)
+    errors = [answer for answer in answers if isinstance(answer, WowEventError)]
+    if not errors:
+        status = 200
+    elif len(errors) < len(answers):
+        status = 207
+    else:
+        status = 503 if all(isinstance(error, UnavailableError) for error in errors) else 422
+    headers = problem_headers(errors[0]) if status == 503 else None  # noqa: PLR2004 - the status set above
+    return web.Response(status=status, body=msgspec.json.encode(result), content_type=JSON, headers=headers)
+
+
+def batch_result(answers: Sequence[Receipt | WowEventError]) -> dict[str, Any]:
+    """Return what a batch is answered with, a result an event in order."""
+    results = [_result(answer) for answer in answers]
+    accepted = sum(isinstance(answer, Receipt) for answer in answers)
+    return {"accepted": accepted, "rejected": len(answers) - accepted, "results": results}
+
+
+def _result(answer: Receipt | WowEventError) -> dict[str, Any]:
+    if isinstance(answer, Receipt):
+        return {"status": "ok", **answer.as_json()}
+    members = problem(answer)
+    kept = {name: members[name] for name in ("code", "detail", "outcome") if name in members}
+    return {"status": "error", **kept, "errors": members.get("errors", []), "retryable": answer.retryable}

@@ -1,0 +1,78 @@
+"""Reading a request's body: in time, within its limit, unpacked."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from waooaw.events.errors import (
+    InvalidRequestError,
+    RequestTimeoutError,
+    TooLargeError,
+    UnsupportedMediaTypeError,
+)
+
+if TYPE_CHECKING:
+    from waooaw.events.settings import Settings
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+"""zlib's window setting for the gzip format (zlib.net/manual.html, inflateInit2)."""
+
+
+async def read_body(request: web.Request, settings: Settings) -> bytes:
+    """Return the body; raises the error that says why it cannot be had."""
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in {"identity", "gzip", "x-gzip"}:
+        message = f"the content encoding {encoding[:64]!r} is not read; send gzip or none"
+        raise UnsupportedMediaTypeError(message)
+    body = await _read(request, settings)
+    return body if encoding == "identity" else unpack(body, settings.body_bytes_max)
+
+
+async def _read(request: web.Request, settings: Settings) -> bytes:
+    limit = settings.body_bytes_max
+    if request.content_length is not None and request.content_length > limit:
+        raise _too_large(limit)
+    content = request.content
+    chunks: list[bytes] = []
+    size_bytes = 0
+    try:
+        async with asyncio.timeout(None if content.is_eof() else settings.body_seconds):
+            while chunk := await content.readany():
+                chunks.append(chunk)
+                size_bytes += len(chunk)
+                if size_bytes > limit:
+                    raise _too_large(limit)
+    except TimeoutError:
+        message = f"the body was not complete within {settings.body_seconds:g} s"
+        raise RequestTimeoutError(message) from None
+    except (web.RequestPayloadError, web.PayloadAccessError) as error:
+        message = f"the body cannot be read: {str(error)[:200]}"
+        raise InvalidRequestError(message) from None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def unpack(packed: bytes, limit: int) -> bytes:
+    """Unpack gzip (RFC 1952), also of several members; never makes more than ``limit`` and one byte."""
+    unpacked = b""
+    while packed:
+        member = zlib.decompressobj(_GZIP)
+        try:
+            unpacked += member.decompress(packed, limit + 1 - len(unpacked))
+        except zlib.error:
+            message = "the body is not gzip, as its Content-Encoding says"
+            raise InvalidRequestError(message) from None
+        if len(unpacked) > limit:
+            raise _too_large(limit)
+        if not member.eof:
+            message = "the gzip body is cut short"
+            raise InvalidRequestError(message)
+        packed = member.unused_data
+    return unpacked
+
+
+def _too_large(limit: int) -> TooLargeError:
+    return TooLargeError(f"the body is larger than {limit} bytes (unpacked); send it in parts")

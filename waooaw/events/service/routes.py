@@ -1,0 +1,53 @@
+"""The one table of routes: what is served, and what the design has and this release does not serve yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from waooaw.events.service import metrics, openapi, probes, publishing, reading, sse, websocket
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One call."""
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route("POST", "/v1/events", publishing.publish, "publishEvents"),
+    Route("GET", "/v1/events", reading.list_events, "listEvents"),
+    Route("GET", "/v1/events/{position}", reading.get_event, "getEvent"),
+    Route("GET", "/v1/log", reading.describe_log, "describeLog"),
+    Route("GET", "/v1/stream", sse.stream, "streamEvents"),
+    Route("GET", "/v1/ws", websocket.websocket, "openWebSocket"),
+    Route("GET", "/v1/openapi.json", openapi.openapi, "describeService"),
+    Route("GET", "/health", probes.health, "getHealth"),
+    Route("GET", "/ready", probes.ready, "getReadiness"),
+    Route("GET", "/metrics", metrics.metrics, "getMetrics"),
+)
+
+NOT_YET: Final = (
+    "/v1/asyncapi.json",
+    "/v1/buses",
+    "/v1/cluster",
+    "/v1/filters",
+    "/v1/rejected",
+    "/v1/replays",
+    "/v1/scheduled",
+    "/v1/schemas",
+    "/v1/subscriptions",
+    "/v1/types",
+)
+"""Beginnings of routes that the design has and this release does not serve."""

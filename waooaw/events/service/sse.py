@@ -1,0 +1,93 @@
+"""``GET /v1/stream``: server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final, cast
+
+from aiohttp import HttpVersion11, web
+
+from waooaw.events.service.connection import Connection
+from waooaw.events.service.context import CONTEXT
+from waooaw.events.service.framings import SseFraming
+from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.reading import negotiated
+from waooaw.events.service.socket_sink import SocketSink
+
+if TYPE_CHECKING:
+    from waooaw.events.bus.stream import Stream
+    from waooaw.events.service.context import Context
+
+_log = logging.getLogger("wowevent.service")
+
+SSE: Final = "text/event-stream"
+STREAM_PARAMETERS: Final = ("pattern", "filter", "from")
+
+FRAMINGS: Final = web.AppKey("sse_framings", dict[bool, SseFraming])
+"""The two framings, chunked and not: one of each, so that readers share what they make."""
+
+
+class SseStream:
+    """One SSE connection."""
+
+    def __init__(self, context: Context, sink: SocketSink, framing: SseFraming) -> None:
+        self._context = context
+        self._sink = sink
+        self._framing = framing
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.stream: Stream[bytes] | None = None
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Let the handler go on to close the response."""
+        if error is not None and not isinstance(error, ConnectionError):
+            _log.error("stream.failed", exc_info=error)
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+    def ping(self) -> None:
+        """Write a comment and the cursor reached, unless the reader has something to take already."""
+        if self.stream is not None and not self._sink.buffered_bytes():
+            self._sink.write(self._framing.cursor(self.stream.cursor))
+
+    def leave(self, retry_after_seconds: float) -> None:
+        """Tell the cursor and when to come back, and end the response."""
+        if self.stream is not None:
+            self.stream.close()
+            self._sink.write(self._framing.opening(self.stream.cursor, int(retry_after_seconds * 1000)))
+        self.end()
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Stream events until the client goes, or the service does."""
+    context = request.app[CONTEXT]
+    bus = context.bus
+    parameters = Parameters(request.query, STREAM_PARAMETERS)
+    patterns = parameters.patterns()
+    start = bus.parse_bound(request.headers.get("Last-Event-ID") or parameters.one("from") or "now")
+    negotiated(request, SSE)
+    response = web.StreamResponse(
+        headers={"Content-Type": SSE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    )
+    await response.prepare(request)
+    connection = cast("Connection", request.protocol)
+    transport = request.transport
+    if transport is None:
+        return response
+    framing = request.app[FRAMINGS][request.version >= HttpVersion11]
+    sink = SocketSink(request, connection, transport)
+    opened = SseStream(context, sink, framing)
+    connection.lost = opened.end
+    sink.write(framing.opening(bus.cursor_of(start), int(context.streams.retry_seconds() * 1000)))
+    opened.stream = bus.open_stream(patterns, framing, sink, start=start, ended=opened.end)
+    context.streams.add(opened)
+    context.active_requests -= 1
+    try:
+        await opened.ended
+    finally:
+        context.active_requests += 1
+        context.streams.remove(opened)
+        opened.stream.close()
+        connection.lost = None
+    response.force_close()
+    return response

@@ -1,0 +1,100 @@
+"""``GET /v1/ws``: choosing the subprotocol, and reading a socket until it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import urlsplit
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from waooaw.events.errors import ForbiddenOriginError, InvalidRequestError
+from waooaw.events.service.bare_socket import BareSocket
+from waooaw.events.service.connection import Connection
+from waooaw.events.service.context import CONTEXT
+from waooaw.events.service.framings import CloudEventsFraming, WebSocketFraming
+from waooaw.events.service.operation_socket import OperationSocket
+from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.socket_sink import SocketSink
+from waooaw.events.service.sse import STREAM_PARAMETERS
+
+if TYPE_CHECKING:
+    from waooaw.events.service.context import Context
+
+OPERATIONS: Final = "wowevent.v1"
+CLOUDEVENTS: Final = "cloudevents.json"
+
+FRAMINGS: Final = web.AppKey("websocket_framings", tuple[WebSocketFraming, CloudEventsFraming])
+"""One of each, so that readers share what they make."""
+
+
+def check_origin(request: web.Request, context: Context) -> None:
+    """Refuse a page of a foreign origin: browsers send WebSocket requests across origins without asking (RFC 6455, 10.2)."""
+    origin = request.headers.get("Origin")
+    if origin is None or origin in context.settings.allowed_origins:
+        return
+    if urlsplit(origin).netloc.lower() != (request.headers.get("Host") or "").lower() or not origin.startswith("http"):
+        message = f"pages of {origin[:200]} may not connect; allow their origin by WOWEVENT_ALLOWED_ORIGINS"
+        raise ForbiddenOriginError(message)
+
+
+def choose_protocol(request: web.Request) -> str:
+    """Return the subprotocol: the first one offered that is served, ours where none is offered."""
+    offered = [
+        item.strip() for value in request.headers.getall("Sec-WebSocket-Protocol", []) for item in value.split(",")
+    ]
+    if not offered:
+        return OPERATIONS
+    for protocol in offered:
+        if protocol in {OPERATIONS, CLOUDEVENTS}:
+            return protocol
+    message = f"none of the subprotocols {', '.join(offered)[:200]} is served; offer {OPERATIONS} or {CLOUDEVENTS}"
+    raise InvalidRequestError(message)
+
+
+async def websocket(request: web.Request) -> web.StreamResponse:
+    """Serve one socket until it ends."""
+    context = request.app[CONTEXT]
+    bus = context.bus
+    check_origin(request, context)
+    protocol = choose_protocol(request)
+    parameters = Parameters(request.query, STREAM_PARAMETERS if protocol == CLOUDEVENTS else ())
+    patterns = parameters.patterns()
+    start = bus.parse_bound(parameters.one("from") or "now")
+    response = web.WebSocketResponse(
+        protocols=(protocol,), compress=False, max_msg_size=context.settings.body_bytes_max, timeout=1.0
+    )
+    if not response.can_prepare(request):
+        message = "this is a WebSocket address: connect with a WebSocket client (Upgrade: websocket)"
+        raise InvalidRequestError(message)
+    await response.prepare(request)
+    connection = cast("Connection", request.protocol)
+    transport = request.transport
+    if transport is None:
+        return response
+    sink = SocketSink(request, connection, transport)
+    operations, cloudevents = request.app[FRAMINGS]
+    socket: OperationSocket | BareSocket
+    if protocol == OPERATIONS:
+        socket = OperationSocket(context, bus, sink, operations, response)
+    else:
+        socket = BareSocket(bus, sink, cloudevents, response)
+        socket.open(patterns, start)
+    context.streams.add(socket)
+    context.active_requests -= 1
+    try:
+        await _read(response, socket)
+    finally:
+        context.active_requests += 1
+        context.streams.remove(socket)
+        await socket.close()
+    return response
+
+
+async def _read(response: web.WebSocketResponse, socket: OperationSocket | BareSocket) -> None:
+    async for message in response:
+        if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+            await socket.receive(message.data)
+            if response.closed:
+                break
+    if not response.closed:
+        await response.close(code=WSCloseCode.OK)
