@@ -1,7 +1,7 @@
 """From what publishers send to entries of the log: the JSON forms of CloudEvents (JSON format 1.0.2; batch; lines).
 
 Rule 1: an event of a batch that breaks a rule fails alone; a batch that cannot be taken apart fails whole.
-Rule 2: missing ``id``, ``time`` and ``specversion`` are filled in before anything is checked; nothing else is added.
+Rule 2: missing ``id``, ``time`` and ``specversion`` are filled in; nothing else is added.
 Rule 3: the bytes made here are the bytes stored and sent.
 """
 
@@ -112,9 +112,9 @@ class Acceptance:
             filled: dict[str, object] = {"id": idempotency_key}
         else:
             filled = {}
-        filled = self._fill(attributes, filled)
         if violations := find_violations(attributes):
             raise event_error(violations)
+        self._fill(attributes, filled)
         body = _prepend(filled, minified) if filled else minified
         if len(body) > self._limits.event_bytes_max:
             message = f"the event is {len(body)} bytes of JSON; the limit is {self._limits.event_bytes_max}"
@@ -129,7 +129,7 @@ class Acceptance:
             "time" not in filled,
         )
 
-    def _fill(self, attributes: dict[str, object], filled: dict[str, object]) -> dict[str, object]:
+    def _fill(self, attributes: dict[str, object], filled: dict[str, object]) -> None:
         if "specversion" not in attributes:
             filled["specversion"] = SPECVERSION
         if "id" not in attributes and "id" not in filled:
@@ -137,7 +137,6 @@ class Acceptance:
         if "time" not in attributes:
             filled["time"] = format_timestamp(self._clock.now_ms())
         attributes.update(filled)
-        return filled
 
 
 def check_idempotency_key(key: str) -> None:

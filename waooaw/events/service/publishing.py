@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -28,7 +29,7 @@ EVENT: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
 LINES: Final = "application/x-ndjson"
 
-_BINARY_HEADERS: Final = ("ce-type", "ce-id", "ce-source", "ce-specversion")
+_BINARY_HEADERS: Final = frozenset({"ce-type", "ce-id", "ce-source", "ce-specversion"})
 """Any of them makes a request one of binary mode; the first alone would do, the others make a better error of its lack."""
 
 
@@ -56,7 +57,7 @@ def _read_events(bus: EventBus, request: web.Request, body: bytes) -> Entry | li
     if key is not None:
         check_idempotency_key(key)
     content_type = headers.get("Content-Type")
-    if any(name in headers for name in _BINARY_HEADERS):
+    if not _BINARY_HEADERS.isdisjoint([name.lower() for name in headers]):
         return read_binary(bus.acceptance, headers.items(), content_type, body, idempotency_key=key)
     match _essence(content_type):
         case "application/json" | "application/cloudevents+json":
@@ -71,6 +72,7 @@ def _read_events(bus: EventBus, request: web.Request, body: bytes) -> Entry | li
             raise UnsupportedMediaTypeError(message)
 
 
+@lru_cache(maxsize=256)
 def _essence(content_type: str | None) -> str:
     if content_type is None:
         return ""

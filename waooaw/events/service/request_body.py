@@ -16,6 +16,8 @@ from waooaw.events.errors import (
 )
 
 if TYPE_CHECKING:
+    from aiohttp import StreamReader
+
     from waooaw.events.settings import Settings
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -37,22 +39,30 @@ async def _read(request: web.Request, settings: Settings) -> bytes:
     if request.content_length is not None and request.content_length > limit:
         raise _too_large(limit)
     content = request.content
-    chunks: list[bytes] = []
-    size_bytes = 0
     try:
-        async with asyncio.timeout(None if content.is_eof() else settings.body_seconds):
-            while chunk := await content.readany():
-                chunks.append(chunk)
-                size_bytes += len(chunk)
-                if size_bytes > limit:
-                    raise _too_large(limit)
+        if content.is_eof():  # Small bodies came with their headers: they need no deadline.
+            body = content.read_nowait()
+        else:
+            async with asyncio.timeout(settings.body_seconds):
+                body = await _read_chunks(content, limit)
     except TimeoutError:
         message = f"the body was not complete within {settings.body_seconds:g} s"
         raise RequestTimeoutError(message) from None
     except (web.RequestPayloadError, web.PayloadAccessError) as error:
         message = f"the body cannot be read: {str(error)[:200]}"
         raise InvalidRequestError(message) from None
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+async def _read_chunks(content: StreamReader, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size_bytes = 0
+    while size_bytes <= limit and (chunk := await content.readany()):
+        chunks.append(chunk)
+        size_bytes += len(chunk)
+    return b"".join(chunks)
 
 
 def unpack(packed: bytes, limit: int) -> bytes:
