@@ -17,7 +17,7 @@ def connect(url: str, *, patience_seconds: float = 30.0) -> Bus:
     * ``memory://``: a bus in this process that keeps nothing.
     * ``sqlite:///agent.db`` (four slashes for an absolute path): a bus in this process that keeps its events in a file.
 
-    ``patience_seconds`` is how long calls go on trying while a service is away or busy; streams try until they are closed.
+    ``patience_seconds`` is how long calls go on trying while a service is away or busy; streams try until closed.
     Raises `InvalidSettingError` for any other address.
     """
     scheme = url.partition("://")[0].lower()

@@ -8,31 +8,29 @@ from typing import TYPE_CHECKING, Any, Self
 from waooaw.events.batch import cut_batches
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
-from waooaw.events.bus.queue_sink import ObjectFraming, QueueSink, gap_message
+from waooaw.events.bus.local_stream import LocalStream
+from waooaw.events.bus.queue_sink import ObjectFraming, gap_message
 from waooaw.events.cursor import encode_cursor
 from waooaw.events.errors import ClosedError, InvalidParameterError, WowEventError
 from waooaw.events.event_page import EventPage
 from waooaw.events.log_info import LogInfo
 from waooaw.events.pattern import PatternSet
 from waooaw.events.place import spell_place
-from waooaw.events.position import BEGINNING, parse_position
-from waooaw.events.stream_message import Delivered, StreamStatus
+from waooaw.events.position import parse_position
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from waooaw.events.bus.queue_sink import Messages
-    from waooaw.events.bus.stream import Stream
     from waooaw.events.clock import Clock
     from waooaw.events.engine.contract import Engine
     from waooaw.events.event import Event, StoredEvent
     from waooaw.events.identifier import Identifiers
-    from waooaw.events.interface import Bus, EventStream
+    from waooaw.events.interface import Bus
     from waooaw.events.place import Place
     from waooaw.events.receipt import Receipt
-    from waooaw.events.stream_message import StreamMessage
+    from waooaw.events.stream_message import StreamStatus
 
 EVERYTHING = ("*",)
 
@@ -124,7 +122,14 @@ class LocalBus:
     ) -> LocalStream:
         """See Bus."""
         bus = self._bus()
-        stream = LocalStream(bus, patterns or EVERYTHING, self._framing, spell_place(start), watch, self._streams)
+        stream = LocalStream(
+            bus,
+            patterns or EVERYTHING,
+            self._framing,
+            start=spell_place(start),
+            watch=watch,
+            closed=self._streams.discard,
+        )
         self._streams.add(stream)
         return stream
 
@@ -137,7 +142,7 @@ class LocalBus:
             epoch=f"{history.current.id:016x}",
             cursor=encode_cursor(bus.name, history.cursor(history.last)),
             first=state.first,
-            last=history.last if history.last != BEGINNING else None,
+            last=None if state.first is None else history.last,
             events=state.events,
             size_bytes=state.size_bytes,
             retention=bus.retention,
@@ -146,87 +151,17 @@ class LocalBus:
     async def health(self, *, details: bool = False) -> dict[str, Any]:
         """See Bus."""
         bus = self._bus()
-        state = bus.engine.engine_state()
+        state = bus.engine_state()
         answer: dict[str, Any] = {"status": "healthy", "redis": "not_configured", "event_bus": "running"}
         if state.problem is not None:
-            answer |= {"status": "degraded", "reason": state.problem.detail}
+            answer |= {"status": "degraded", "reason": f"{state.problem.code}: {state.problem.detail}"}
             if state.since_ms is not None:
                 answer["since"] = format_timestamp(state.since_ms)
-        return answer | {"engine": bus.engine.details()} if details else answer
-
-
-class LocalStream:
-    """A reader inside the process; never interrupted."""
-
-    def __init__(
-        self,
-        bus: EventBus,
-        patterns: tuple[str, ...],
-        framing: ObjectFraming,
-        start: str,
-        watch: Callable[[StreamStatus], None] | None,
-        open_streams: set[LocalStream],
-    ) -> None:
-        self._bus = bus
-        self._patterns = patterns
-        self._framing = framing
-        self._start = start
-        self._watch = watch
-        self._open_streams = open_streams
-        self._sink = QueueSink()
-        self._stream: Stream[Messages] | None = None
-        self._cursor: str | None = None
-        self._is_closed = False
-
-    @property
-    def cursor(self) -> str | None:
-        """See EventStream."""
-        if self._stream is not None and not self._sink.buffered_bytes():
-            self._cursor = encode_cursor(self._bus.name, self._stream.cursor)
-        return self._cursor
-
-    async def __aenter__(self) -> Self:
-        """See EventStream."""
-        self._open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """See EventStream."""
-        await self.close()
-
-    def __aiter__(self) -> Self:
-        """See EventStream."""
-        return self
-
-    async def __anext__(self) -> StreamMessage:
-        """See EventStream."""
-        self._open()
-        message = None if self._is_closed else await self._sink.take()
-        if message is None:
-            raise StopAsyncIteration
-        self._cursor = message.cursor if isinstance(message, Delivered) else message.end
-        return message
-
-    async def close(self) -> None:
-        """See EventStream."""
-        self._is_closed = True
-        self._open_streams.discard(self)
-        self._sink.end()
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
-
-    def _open(self) -> None:
-        if self._stream is not None or self._is_closed:
-            return
-        patterns, start = PatternSet.parse(self._patterns), self._bus.parse_bound(self._start)
-        self._stream = self._bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._sink.end)
-        if self._watch is not None:
-            self._watch(StreamStatus())
+        if details:
+            engine = bus.details()
+            answer |= {"warnings": engine.pop("warnings", []), "engine": engine}
+        return answer
 
 
 if TYPE_CHECKING:
-    _bus: type[Bus] = LocalBus
-    _stream: type[EventStream] = LocalStream
+    _: type[Bus] = LocalBus

@@ -1,0 +1,1 @@
+"""The bus over HTTP: what ``connect("http://…")`` gives."""

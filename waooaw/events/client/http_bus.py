@@ -1,0 +1,184 @@
+"""The bus of a service: the interface of every bus, over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+from waooaw.events.client.http_stream import HttpStream
+from waooaw.events.client.patience import Patience
+from waooaw.events.client.problem import decode_json
+from waooaw.events.client.publishing import HttpPublisher
+from waooaw.events.client.reading import read_item, read_log, read_page
+from waooaw.events.client.transport import Transport
+from waooaw.events.clock import SystemClock
+from waooaw.events.errors import WowEventError
+from waooaw.events.identifier import RandomIdentifiers, new_chance
+from waooaw.events.place import spell_place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from random import Random
+    from types import TracebackType
+    from typing import TypeVar
+
+    from waooaw.events.client.transport import Answer, Query
+    from waooaw.events.clock import Clock
+    from waooaw.events.event import Event, StoredEvent
+    from waooaw.events.event_page import EventPage
+    from waooaw.events.identifier import Identifiers
+    from waooaw.events.interface import Bus
+    from waooaw.events.log_info import LogInfo
+    from waooaw.events.place import Place
+    from waooaw.events.receipt import Receipt
+    from waooaw.events.stream_message import StreamStatus
+
+    Value = TypeVar("Value")
+
+BUS: Final = "default"
+"""The bus that the paths without a name belong to."""
+
+JSON: Final = {"Accept": "application/json"}
+_OK: Final = 200
+_STUCK: Final = 503
+
+
+class HttpBus:
+    """The bus of the service at an address. Raises `InvalidSettingError` for what is no address."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience_seconds: float = 30.0,
+        clock: Clock | None = None,
+        identifiers: Identifiers | None = None,
+        chance: Random | None = None,
+    ) -> None:
+        self._transport = Transport(url)
+        self._identifiers = identifiers or RandomIdentifiers()
+        self._chance = chance or new_chance()
+        self._patience = Patience(patience_seconds, clock or SystemClock(), self._chance)
+        self._publisher = HttpPublisher(self._transport, self._patience, self._identifiers)
+        self._streams: set[HttpStream] = set()
+
+    @property
+    def url(self) -> str:
+        """The address, without a slash at its end."""
+        return self._transport.url
+
+    async def __aenter__(self) -> Self:
+        """See Bus."""
+        await self._transport.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """See Bus."""
+        for stream in tuple(self._streams):
+            await stream.close()
+        await self._transport.close()
+
+    async def publish(self, event: Event) -> Receipt:
+        """See Bus."""
+        return await self._publisher.publish(self._with_id(event).to_json())
+
+    async def publish_many(self, events: Iterable[Event]) -> list[Receipt | WowEventError]:
+        """See Bus."""
+        return await self._publisher.publish_many(event.to_json() for event in events)
+
+    async def publish_texts(self, texts: Iterable[bytes]) -> list[Receipt | WowEventError]:
+        """Store events given as JSON, as `publish_many` does; numbers and strings stay as they are spelled."""
+        return await self._publisher.publish_many(texts)
+
+    def _with_id(self, event: Event) -> Event:
+        if event.id is not None:
+            return event
+        return msgspec.structs.replace(event, id=self._identifiers.new_event_id())
+
+    async def read(
+        self,
+        *patterns: str,
+        start: Place = "earliest",
+        end: Place = "now",
+        source: str | None = None,
+        correlationid: str | None = None,
+        newest_first: bool = False,
+        limit: int = 100,
+    ) -> EventPage:
+        """See Bus."""
+        query = [("pattern", pattern) for pattern in patterns]
+        query += [("from", spell_place(start)), ("to", spell_place(end)), ("limit", str(limit))]
+        if source is not None:
+            query.append(("source", source))
+        if correlationid is not None:
+            query.append(("correlationid", correlationid))
+        if newest_first:
+            query.append(("order", "desc"))
+        return await self._get("/v1/events", read_page, tuple(query))
+
+    async def get(self, position: Place) -> StoredEvent:
+        """See Bus."""
+        return await self._get(f"/v1/events/{spell_place(position)}", read_item)
+
+    def stream(
+        self, *patterns: str, start: Place = "now", watch: Callable[[StreamStatus], None] | None = None
+    ) -> HttpStream:
+        """See Bus."""
+        stream = HttpStream(
+            self._transport,
+            patterns,
+            bus=BUS,
+            start=spell_place(start),
+            chance=self._chance,
+            watch=watch,
+            closed=self._streams.discard,
+        )
+        self._streams.add(stream)
+        return stream
+
+    async def log(self) -> LogInfo:
+        """See Bus."""
+        return await self._get("/v1/log", read_log)
+
+    async def health(self, *, details: bool = False) -> dict[str, Any]:
+        """See Bus. Asks once: how a service does that must be asked again is no news."""
+        query: Query = (("details", "true"),) if details else ()
+        answer = await self._transport.call(
+            "GET", "/health", query=query, headers=JSON, seconds=self._patience.begin().seconds_left
+        )
+        if answer.status in {_OK, _STUCK}:
+            members = self._decoded(answer, decode_json)
+            if isinstance(members, dict) and "status" in members and "code" not in members:
+                return members
+        raise self._transport.error_of(answer)
+
+    async def metrics(self) -> dict[str, Any]:
+        """Return what ``GET /metrics`` answers in JSON."""
+        return await self._get("/metrics", _object)
+
+    async def _get(self, path: str, decode: Callable[[bytes], Value], query: Query = ()) -> Value:
+        async def attempt(seconds: float) -> Value:
+            answer = await self._transport.call("GET", path, query=query, headers=JSON, seconds=seconds)
+            if answer.status != _OK:
+                raise self._transport.error_of(answer)
+            return self._decoded(answer, decode)
+
+        return await self._patience.call(attempt)
+
+    def _decoded(self, answer: Answer, decode: Callable[[bytes], Value]) -> Value:
+        try:
+            return decode(answer.body)
+        except (msgspec.MsgspecError, KeyError, TypeError) as error:
+            message = f"{self.url} answered what no bus answers; is it the address of the service?"
+            raise WowEventError(message) from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(body, type=dict[str, Any])
+
+
+if TYPE_CHECKING:
+    _: type[Bus] = HttpBus
