@@ -15,27 +15,26 @@ import msgspec
 from waooaw.events.attributes import SPECVERSION, event_error, find_violations
 from waooaw.events.errors import (
     BatchTooLargeError,
-    EventTooLargeError,
     InvalidEventError,
     InvalidParameterError,
     InvalidRequestError,
     MalformedJsonError,
+    TooDeepError,
     Violation,
     WowEventError,
 )
 from waooaw.events.event import Entry, split_data
-from waooaw.events.json_text import DEPTH_MAX, read_json
+from waooaw.events.json_text import DEPTH_MAX, event_too_large, read_json
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from waooaw.events.clock import Clock
     from waooaw.events.identifier import Identifiers
 
 _Members = dict[str, msgspec.Raw]
 _decode_members: Final = msgspec.json.Decoder(_Members).decode
-_decode_items: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode: Final = msgspec.json.encode
 
 Accepted = Entry | WowEventError
@@ -61,10 +60,11 @@ class Acceptance:
         self._limits = limits
         self._clock = clock
         self._identifiers = identifiers
+        self._decode_items = _items_decoder(limits.batch_events_max)
 
     def one(self, text: bytes, *, idempotency_key: str | None = None) -> Entry:
         """Read one event in JSON; raises the `WowEventError` that says what is wrong with it."""
-        value, minified = read_json(text, depth_max=self._limits.depth_max)
+        value, minified = self.read_json(text)
         if not isinstance(value, dict):
             message = f"an event is a JSON object, not {_kind(value)}"
             raise InvalidEventError(message, errors=(Violation("#", "must be an object", "not_an_object"),))
@@ -73,16 +73,35 @@ class Acceptance:
     def batch(self, text: bytes, *, idempotency_key: str | None = None) -> list[Accepted]:
         """Read a JSON array of events (CloudEvents JSON batch format); one result each, in order."""
         try:
-            items = _decode_items(text)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            value, _ = read_json(text, depth_max=self._limits.depth_max + 1)
-            message = f"a batch is a JSON array of events, not {_kind(value)}"
-            raise InvalidRequestError(message, errors=(Violation("#", message, "not_an_array"),)) from None
+            record = self._decode_items(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise self._not_a_batch(error) from None
+        items = [item for item in msgspec.structs.astuple(record) if item is not msgspec.UNSET]
         return self.several(items, idempotency_key=idempotency_key)
+
+    def _not_a_batch(self, error: Exception) -> WowEventError:
+        reason = str(error)
+        if reason.startswith("Expected `array` of at most"):
+            return BatchTooLargeError(f"more than {self._limits.batch_events_max} events in one batch, the limit")
+        if isinstance(error, RecursionError):
+            return TooDeepError(f"nested deeper than {self._limits.depth_max} levels")
+        if isinstance(error, msgspec.ValidationError):
+            message = "a batch is a JSON array of events"
+            return InvalidRequestError(message, errors=(Violation("#", message, "not_an_array"),))
+        return MalformedJsonError(reason)
 
     def lines(self, text: bytes, *, idempotency_key: str | None = None) -> list[Accepted]:
         """Read newline-delimited JSON, an event a line; empty lines are passed over."""
-        return self.several([line for line in text.split(b"\n") if line.strip()], idempotency_key=idempotency_key)
+        lines_max = 2 * self._limits.batch_events_max
+        lines = text.split(b"\n", lines_max)
+        if len(lines) > lines_max:
+            message = f"more than {lines_max} lines in one batch; the limit is {self._limits.batch_events_max} events"
+            raise BatchTooLargeError(message)
+        return self.several([line for line in lines if line.strip()], idempotency_key=idempotency_key)
+
+    def read_json(self, text: bytes) -> tuple[object, bytes]:
+        """Read JSON that is, or is part of, one event; see `json_text.read_json`."""
+        return read_json(text, depth_max=self._limits.depth_max, bytes_max=self._limits.event_bytes_max)
 
     def several(self, texts: Sequence[bytes | msgspec.Raw], *, idempotency_key: str | None = None) -> list[Accepted]:
         """Read events that stand apart already; one result each, in order."""
@@ -117,8 +136,7 @@ class Acceptance:
         self._fill(attributes, filled)
         body = _prepend(filled, minified) if filled else minified
         if len(body) > self._limits.event_bytes_max:
-            message = f"the event is {len(body)} bytes of JSON; the limit is {self._limits.event_bytes_max}"
-            raise EventTooLargeError(message)
+            raise event_too_large(len(body), self._limits.event_bytes_max)
         return Entry(
             attributes["type"],
             attributes["source"],
@@ -137,6 +155,16 @@ class Acceptance:
         if "time" not in attributes:
             filled["time"] = format_timestamp(self._clock.now_ms())
         attributes.update(filled)
+
+
+def _items_decoder(events_max: int) -> Callable[[bytes], msgspec.Struct]:
+    """Return a decoder of arrays that stops at the first element too many.
+
+    A list would be made whole before its length is known, and eight megabytes hold four million elements. An array can be
+    decoded as a record as well, whose fields here are optional and bounded in number.
+    """
+    fields = [(f"item{index}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for index in range(events_max)]
+    return msgspec.json.Decoder(msgspec.defstruct("Batch", fields, array_like=True, forbid_unknown_fields=True)).decode
 
 
 def check_idempotency_key(key: str) -> None:

@@ -11,7 +11,6 @@ import msgspec
 
 from waooaw.events.attributes import is_attribute_name
 from waooaw.events.errors import InvalidEventError, Violation
-from waooaw.events.json_text import read_json
 from waooaw.events.media_type import MediaType
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def read_binary(
         members["datacontenttype"] = content_type
         raw["datacontenttype"] = msgspec.Raw(msgspec.json.encode(content_type))
     if body:
-        name, value, text = _read_data(content_type, body)
+        name, value, text = _read_data(acceptance, content_type, body)
         members[name] = value
         raw[name] = msgspec.Raw(text)
     return acceptance.members(members, msgspec.json.encode(raw), idempotency_key=idempotency_key)
@@ -80,10 +79,10 @@ def _decode_value(name: str, value: str) -> str:
         raise _header_error(name, "not_utf8", "the header is not percent-encoded UTF-8") from None
 
 
-def _read_data(content_type: str | None, body: bytes) -> tuple[str, object, bytes]:
+def _read_data(acceptance: Acceptance, content_type: str | None, body: bytes) -> tuple[str, object, bytes]:
     media_type = MediaType.parse(content_type) if content_type is not None else None
     if media_type is not None and media_type.is_json:
-        value, text = read_json(body)
+        value, text = acceptance.read_json(body)
         return "data", value, text
     if media_type is not None and media_type.is_text:
         try:

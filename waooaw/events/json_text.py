@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from waooaw.events.errors import MalformedJsonError, NumberOutOfRangeError, TooDeepError, Violation
+from waooaw.events.errors import EventTooLargeError, MalformedJsonError, NumberOutOfRangeError, TooDeepError, Violation
 
 DEPTH_MAX: Final = 64
 """Real events nest below 20; every parser that agents use reads 64 levels without a special setting."""
@@ -35,15 +35,18 @@ _minify: Final = msgspec.json.format
 _decode_spellings: Final = msgspec.json.Decoder(float_hook=_Spelling).decode
 
 
-def read_json(text: bytes, *, depth_max: int = DEPTH_MAX) -> tuple[object, bytes]:
+def read_json(text: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int | None = None) -> tuple[object, bytes]:
     """Return the value of a JSON text, and the text without white space between tokens.
 
-    Raises `MalformedJsonError`, `TooDeepError` or `NumberOutOfRangeError`.
+    Raises `MalformedJsonError`, `TooDeepError` or `NumberOutOfRangeError`; and `EventTooLargeError` for a text that is over
+    ``bytes_max`` without its white space, before values are made of it: they take up to thirty times its size.
     """
     try:
         text.decode()
-        value = _decode_any(text)
         minified = _minify(text, indent=-1)
+        if bytes_max is not None and len(minified) > bytes_max:
+            raise event_too_large(len(minified), bytes_max)
+        value = _decode_any(minified)
     except UnicodeDecodeError as error:
         message = f"not UTF-8: byte {error.start} cannot be read"
         raise MalformedJsonError(message) from None
@@ -59,6 +62,11 @@ def read_json(text: bytes, *, depth_max: int = DEPTH_MAX) -> tuple[object, bytes
     if _SUSPICIOUS in text.translate(_DIGITS):
         _check_numbers(value)
     return value, minified
+
+
+def event_too_large(size_bytes: int, bytes_max: int) -> EventTooLargeError:
+    """Return the error for an event over its limit."""
+    return EventTooLargeError(f"the event is {size_bytes} bytes of JSON; the limit is {bytes_max}")
 
 
 def _sentence(text: bytes, reason: str) -> str:

@@ -11,7 +11,6 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSCloseCode
-from msgspec import Raw
 
 from waooaw.events.cursor import encode_cursor
 from waooaw.events.errors import InvalidParameterError, InvalidRequestError, StreamOpenError, WowEventError
@@ -24,8 +23,10 @@ from waooaw.events.service.websocket_messages import Operation, OperationError, 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from waooaw.events.acceptance import Accepted
     from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.bus.stream import Stream
+    from waooaw.events.event import Entry
     from waooaw.events.service.context import Context
     from waooaw.events.service.framings import WebSocketFraming
     from waooaw.events.service.socket_sink import SocketSink
@@ -90,12 +91,11 @@ class OperationSocket:
         if ("event" in operation.fields) == ("events" in operation.fields):
             message = "publish takes either event or events"
             raise InvalidRequestError(message)
-        items: list[Raw] | None = operation.value("events", list[Raw], "an array of events")
-        if items is None:
+        if "event" in operation.fields:
             entry = self._bus.acceptance.one(bytes(operation.fields["event"]))
             publish = self._publish_one(operation.id, entry)
         else:
-            accepted = self._bus.acceptance.several(items)
+            accepted = self._bus.acceptance.batch(bytes(operation.fields["events"]))
             publish = self._publish_several(operation.id, accepted)
         running = self._publishing
         if running is None:
@@ -106,7 +106,7 @@ class OperationSocket:
         if len(running) >= PUBLISHES_IN_FLIGHT_MAX:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _publish_one(self, operation_id: str | None, entry: Any) -> None:  # noqa: ANN401 - an Entry
+    async def _publish_one(self, operation_id: str | None, entry: Entry) -> None:
         try:
             receipt = await self._bus.submit_one(entry)
         except WowEventError as error:
@@ -114,7 +114,7 @@ class OperationSocket:
         else:
             self._answer(operation_id, receipt.as_json())
 
-    async def _publish_several(self, operation_id: str | None, accepted: Any) -> None:  # noqa: ANN401 - entries and errors
+    async def _publish_several(self, operation_id: str | None, accepted: list[Accepted]) -> None:
         try:
             answers = await self._bus.submit(accepted)
         except WowEventError as error:
@@ -194,4 +194,3 @@ class OperationSocket:
             self.stream.close()
         if self._publishing:
             await asyncio.wait(self._publishing)
-
