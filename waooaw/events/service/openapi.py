@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
-DOCUMENT: Final[dict[str, Any]] = {"openapi": "3.1.0", "info": {"title": "WowEvent", "version": "0.6.5.dev0"}, "paths": {}}
+from waooaw.events.service import openapi_operating, openapi_schemas
+from waooaw.events.service.openapi_operations import PATHS, problem_responses
+from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.publishing import JSON
+
+DOCUMENT: Final[dict[str, Any]] = {
+    "openapi": "3.1.0",
+    "info": {
+        "title": "WowEvent",
+        "version": version("wowevent"),
+        "summary": "An event bus for software agents.",
+        "description": (
+            "Agents publish CloudEvents, read what is stored, and stream what comes. Errors are problem details "
+            "(RFC 9457) with a stable code. Parameters that a call does not know are refused."
+        ),
+        "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    },
+    "servers": [{"url": "/"}],
+    "paths": PATHS,
+    "components": {
+        "schemas": openapi_schemas.SCHEMAS | openapi_operating.SCHEMAS,
+        "responses": problem_responses(),
+    },
+}
+
+_BODY: Final = msgspec.json.encode(DOCUMENT)
 
 
-async def openapi(_request: web.Request) -> web.Response:
+async def openapi(request: web.Request) -> web.Response:
     """Answer the description."""
-    return web.Response(body=msgspec.json.encode(DOCUMENT), content_type="application/json")
+    Parameters(request.query, ())
+    return web.Response(body=_BODY, content_type=JSON)

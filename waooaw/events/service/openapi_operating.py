@@ -1,0 +1,80 @@
+"""The shapes of the API description that operators read: health, readiness, metrics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from waooaw.events.bus.metrics import OTHER, TYPES_MAX
+from waooaw.events.service.openapi_schemas import COUNT, TIME, Schema, array_schema, object_schema
+from waooaw.events.service.subscribers import WORST_MAX
+
+_NUMBER: Final[Schema] = {"type": "number", "minimum": 0}
+_MEASURED: Final[Schema] = {"type": ["number", "null"], "description": "null until measured."}
+_OPEN: Final[Schema] = {"type": "object", "additionalProperties": True}
+
+_LATENCY: Final[Schema] = object_schema(
+    {"count": COUNT, **dict.fromkeys(("min", "max", "mean", "p50", "p95", "p99"), _MEASURED)},
+    description="Seconds from acceptance to the first live delivery.",
+)
+_COUNTS: Final[Schema] = dict.fromkeys(("publishes", "deliveries", "errors", "retries", "dlq"), COUNT)
+_RATE: Final[Schema] = object_schema({"count": COUNT, "per_second": _NUMBER, "per_minute": _NUMBER})
+
+SCHEMAS: Final[dict[str, Schema]] = {
+    "Health": object_schema(
+        {
+            "status": {"enum": ["healthy", "degraded", "stuck"]},
+            "redis": {"enum": ["connected", "disconnected", "not_configured"]},
+            "event_bus": {"enum": ["running", "disabled", "draining"]},
+        },
+        {
+            "reason": {"type": "string", "description": "Why it is not healthy."},
+            "since": TIME,
+            "version": {"type": "string"},
+            "started": TIME,
+            "uptime_seconds": _NUMBER,
+            "versions": _OPEN,
+            "limits": _OPEN,
+            "connections": COUNT,
+            "streams": COUNT,
+            "warnings": array_schema({"type": "string"}),
+            "engine": _OPEN,
+            "deduplication_seconds": _NUMBER,
+        },
+        description="Three members when well; reason and since when not; the rest with ?details=true.",
+        examples=[{"status": "healthy", "redis": "not_configured", "event_bus": "running"}],
+    ),
+    "Readiness": object_schema(
+        {"status": {"enum": ["ready", "not_ready"]}}, {"reason": {"type": "string"}}, examples=[{"status": "ready"}]
+    ),
+    "Metrics": object_schema(
+        {
+            "timestamp": TIME,
+            "uptime_seconds": _NUMBER,
+            "totals": object_schema(_COUNTS),
+            "throughput": object_schema({"publishes": _RATE, "deliveries": _RATE}, description="The last 60 seconds."),
+            "latency": _LATENCY,
+            "subscribers": object_schema(
+                {
+                    "total": COUNT,
+                    "health": object_schema(dict.fromkeys(("healthy", "degraded", "unhealthy", "unknown"), COUNT)),
+                    "unhealthy": array_schema(
+                        object_schema(
+                            {
+                                "name": {"type": "string"},
+                                "error_rate": _NUMBER,
+                                "p95": _NUMBER,
+                                "reason": {"type": "string"},
+                            }
+                        ),
+                        description=f"The {WORST_MAX} worst.",
+                    ),
+                }
+            ),
+            "event_types": {
+                "type": "object",
+                "additionalProperties": object_schema(_COUNTS | {"latency": _LATENCY}),
+                "description": f"By type; those beyond the first {TYPES_MAX} together, as {OTHER}.",
+            },
+        }
+    ),
+}
