@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, cast
 from aiohttp import web
 
 from waooaw.events.errors import MethodNotAllowedError, NotAvailableError, NotFoundError, WowEventError
-from waooaw.events.service.connection import Connection
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.problems import error_of_http, problem_response
 from waooaw.events.service.routes import NOT_YET
@@ -15,6 +14,7 @@ from waooaw.events.service.routes import NOT_YET
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from waooaw.events.service.connection import Connection
     from waooaw.events.service.context import Context
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,7 +30,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     context = request.app[CONTEXT]
     connection = cast("Connection", request.protocol)
     connection.begin_request()
-    context.active_requests += 1
+    context.begin_request()
     try:
         return await handler(request)
     except WowEventError as error:
@@ -38,7 +38,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return _answer_aiohttp(request, error, context)
     finally:
-        context.active_requests -= 1
+        context.end_request()
         connection.end_request()
 
 
@@ -82,4 +82,3 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
     if allowed and (origin := request.headers.get("Origin")) in allowed:
         headers["Access-Control-Allow-Origin"] = origin
         headers["Vary"] = "Origin"
-

@@ -39,9 +39,7 @@ def build_engine(settings: Settings, clock: Clock) -> Engine:
         integrity_check_seconds=settings.integrity_check_seconds,
     )
     path = settings.data_directory.absolute() / STORE_FILE
-    return engine_for(
-        f"sqlite:///{path}", (BUS_NAME,), clock=clock, identifiers=RandomIdentifiers(), options=options
-    )
+    return engine_for(f"sqlite:///{path}", (BUS_NAME,), clock=clock, identifiers=RandomIdentifiers(), options=options)
 
 
 def bus_options(settings: Settings) -> BusOptions:

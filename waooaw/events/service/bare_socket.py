@@ -1,4 +1,4 @@
-"""One socket of the subprotocol ``cloudevents.json``: events both ways, nothing else (CloudEvents WebSocket binding 1.0.2)."""
+"""One socket of the subprotocol ``cloudevents.json``: events both ways, nothing else (CloudEvents WebSocket binding)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,17 @@ _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 class Connection(web.RequestHandler):
     """A connection. The listener looks at it once a second."""
 
-    __slots__ = ("_untaken", "_untaken_since", "head_since", "in_request", "is_old", "listener", "lost", "move_at", "written_bytes")
+    __slots__ = (
+        "_untaken",
+        "_untaken_since",
+        "head_since",
+        "in_request",
+        "is_old",
+        "listener",
+        "lost",
+        "move_at",
+        "written_bytes",
+    )
 
     def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(listener.server, loop=loop, **options)
@@ -121,10 +131,10 @@ class Connection(web.RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,
+        message: str | None = None,  # noqa: ARG002 - aiohttp's signature
     ) -> web.StreamResponse:
         """Answer what aiohttp could not read, or what failed in a handler."""
         if isinstance(exc, BadHttpMessage):
@@ -141,4 +151,3 @@ def _unreadable(error: BadHttpMessage) -> WowEventError:
     if isinstance(error, LineTooLong) or "too many" in reason.lower():
         return HeadersTooLargeError("a header line or the request line is too long, or there are too many headers")
     return InvalidRequestError(f"not a valid HTTP request: {reason[:200] or HTTPStatus.BAD_REQUEST.phrase}")
-

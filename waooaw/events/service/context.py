@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final, Literal
 
 from aiohttp import web
@@ -38,7 +39,8 @@ class Context:
         self.started_at_ms = clock.now_ms()
         self.listener: Listener | None = None
         self._bus = bus
-        self.active_requests = 0
+        self._active_requests = 0
+        self._answered: asyncio.Event | None = None
 
     @property
     def bus(self) -> EventBus:
@@ -61,6 +63,22 @@ class Context:
     def should_close(self, connection: Connection) -> bool:
         """Tell whether a connection should end with its next response: the service goes, or it is old."""
         return self.is_draining or connection.is_old
+
+    def begin_request(self) -> None:
+        """Count a request that is being answered. A stream, once it runs, is none."""
+        self._active_requests += 1
+
+    def end_request(self) -> None:
+        """Count it out."""
+        self._active_requests -= 1
+        if self._answered is not None and not self._active_requests:
+            self._answered.set()
+
+    async def requests_answered(self) -> None:
+        """Return once no request is being answered."""
+        self._answered = asyncio.Event()
+        if self._active_requests:
+            await self._answered.wait()
 
     def begin_drain(self) -> None:
         """Be no longer ready; requests are still served."""

@@ -1,4 +1,4 @@
-"""The metrics as Prometheus text (0.0.4) and OpenMetrics (1.0.0). Names and labels listed in the guide: they are an interface."""
+"""The metrics as Prometheus text 0.0.4 and OpenMetrics 1.0.0. Names and labels are an interface: the guide lists them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ class Families:
         yield gaps
         latency = metrics.totals.latency
         summary = SummaryMetricFamily(
-            "wowevent_delivery_latency_seconds", "From acceptance to the first live delivery.", latency.count, latency.total_seconds
+            "wowevent_delivery_latency_seconds",
+            "From acceptance to the first live delivery.",
+            latency.count,
+            latency.total_seconds,
         )
         yield summary
         quantiles = GaugeMetricFamily(
@@ -102,7 +105,9 @@ class Families:
         yield GaugeMetricFamily("wowevent_log_events", "Events in the log.", state.events)
         yield GaugeMetricFamily("wowevent_log_size_bytes", "Bytes of the events in the log.", state.size_bytes)
         yield GaugeMetricFamily(
-            "wowevent_deduplication_window_seconds", "How far back a repeated id is recognised.", state.deduplication_seconds
+            "wowevent_deduplication_window_seconds",
+            "How far back a repeated id is recognised.",
+            state.deduplication_seconds,
         )
         yield GaugeMetricFamily(
             "wowevent_publish_waiting_bytes", "Bytes of events that wait to be stored.", bus.details()["waiting_bytes"]

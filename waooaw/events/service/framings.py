@@ -1,4 +1,4 @@
-"""How streams spell their messages on each kind of socket. Each framing is one instance: readers share what it makes."""
+"""How streams spell their messages on each kind of socket. A framing is one instance: readers share what it makes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sees to it that a client masks its WebSocket frames.
 
-RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." Only the heads of
-frames are looked at; payloads are passed over.
+RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." Only the heads
+of frames are looked at; payloads are passed over.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class OpenStreams:
         self._age_seconds = age_seconds
         self._slots: tuple[dict[OpenStream, float], ...] = tuple({} for _ in range(TICKS_A_PING))
         self._next = 0
+        self._empty: asyncio.Event | None = None
 
     def add(self, opened: OpenStream) -> None:
         """Count a stream in."""
@@ -60,7 +62,9 @@ class OpenStreams:
         """Count a stream out."""
         for slot in self._slots:
             if slot.pop(opened, None) is not None:
-                return
+                break
+        if self._empty is not None and not len(self):
+            self._empty.set()
 
     def __iter__(self) -> Iterator[OpenStream]:
         """Return every open stream."""
@@ -82,6 +86,13 @@ class OpenStreams:
                         opened.leave(self.retry_seconds())
                     else:
                         opened.ping()
+
+    async def left(self, seconds: float) -> None:
+        """Return once none is open, or after some seconds."""
+        self._empty = asyncio.Event()
+        if len(self):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), seconds)
 
     def leave_all(self) -> None:
         """Tell every stream that the service goes."""

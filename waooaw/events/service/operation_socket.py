@@ -85,7 +85,7 @@ class OperationSocket:
             case _:
                 self._answer(operation.id, {})
 
-    # Publishing --------------------------------------------------------------------------------------------------------
+    # Publishing -------------------------------------------------------------------------------------------------------
 
     async def _begin_publish(self, operation: Operation) -> None:
         if ("event" in operation.fields) == ("events" in operation.fields):
@@ -122,7 +122,7 @@ class OperationSocket:
         else:
             self._answer(operation_id, batch_result(answers))
 
-    # Streaming ---------------------------------------------------------------------------------------------------------
+    # Streaming --------------------------------------------------------------------------------------------------------
 
     def _open_stream(self, operation: Operation) -> None:
         if self.stream is not None:
@@ -150,7 +150,7 @@ class OperationSocket:
         self.stream = None
         self._answer(operation.id, {"cursor": cursor})
 
-    # Answering ---------------------------------------------------------------------------------------------------------
+    # Answering --------------------------------------------------------------------------------------------------------
 
     def _answer(self, operation_id: str | None, result: dict[str, Any]) -> None:
         self._sink.write(message_frame({"op": "result", "id": operation_id, "result": result}))
@@ -161,7 +161,7 @@ class OperationSocket:
             members["retry_after_seconds"] = error.retry_after_seconds
         self._sink.write(message_frame({"op": "error", "id": operation_id, "error": members}))
 
-    # Life of the socket ------------------------------------------------------------------------------------------------
+    # Life of the socket -----------------------------------------------------------------------------------------------
 
     def ping(self) -> None:
         """Write a ping, with the cursor where there is a stream, unless the client has something to take already."""

@@ -1,4 +1,4 @@
-"""Query parameters: each call names those it knows; another one is refused, since a misspelt filter would widen a read."""
+"""Query parameters: each call names those it knows; others are refused, since a misspelt filter would widen a read."""
 
 from __future__ import annotations
 

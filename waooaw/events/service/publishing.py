@@ -30,7 +30,7 @@ BATCH: Final = "application/cloudevents-batch+json"
 LINES: Final = "application/x-ndjson"
 
 _BINARY_HEADERS: Final = frozenset({"ce-type", "ce-id", "ce-source", "ce-specversion"})
-"""Any of them makes a request one of binary mode; the first alone would do, the others make a better error of its lack."""
+"""Any of them makes a request one of binary mode: the first would do, the others make a better error of its lack."""
 
 
 async def publish(request: web.Request) -> web.Response:
@@ -68,7 +68,9 @@ def _read_events(bus: EventBus, request: web.Request, body: bytes) -> Entry | li
             return bus.acceptance.lines(body, idempotency_key=key)
         case other:
             shown = other or "no content type"
-            message = f"{shown} is not read here; send {JSON}, {EVENT}, {BATCH}, {LINES}, or binary mode with ce- headers"
+            message = (
+                f"{shown} is not read here; send {JSON}, {EVENT}, {BATCH}, {LINES}, or binary mode with ce- headers"
+            )
             raise UnsupportedMediaTypeError(message)
 
 
@@ -109,5 +111,5 @@ def _result(answer: Receipt | WowEventError) -> dict[str, Any]:
     if isinstance(answer, Receipt):
         return {"status": "ok", **answer.as_json()}
     members = problem(answer)
-    kept = {name: members[name] for name in ("code", "detail", "outcome") if name in members}
+    kept: dict[str, Any] = {name: members[name] for name in ("code", "detail", "outcome") if name in members}
     return {"status": "error", **kept, "errors": members.get("errors", []), "retryable": answer.retryable}

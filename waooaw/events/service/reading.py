@@ -67,7 +67,10 @@ async def list_events(request: web.Request) -> web.Response:
 
 def _page_json(bus: str, page: StorePage, token: str) -> bytes:
     items = b",".join(
-        [b'{"position":"%b","event":%b}' % (format_position(event.position).encode(), event.body) for event in page.events]
+        [
+            b'{"position":"%b","event":%b}' % (format_position(event.position).encode(), event.body)
+            for event in page.events
+        ]
     )
     rest: dict[str, Any] = {"next": token, "end": page.is_end}
     if page.gap is not None:

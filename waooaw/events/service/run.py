@@ -1,9 +1,9 @@
 """The life of the service: start, serve, drain, stop.
 
 Start: take the port, open the store, then accept; what fails is undone, and said in one sentence.
-Drain (SIGTERM, SIGINT): not ready at once; a lame duck still serves, each response closing its connection, while balancers
-take note; then accept no more, finish what was accepted, tell streams where they were and when to come back, close.
-A second signal ends it at once.
+Drain (SIGTERM, SIGINT): not ready at once; a lame duck still serves, each response closing its connection, while
+balancers take note; then accept no more, finish what was accepted, tell streams where they were and when to come back,
+close. A second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("wowevent.service")
 
-STEP_SECONDS: Final = 0.02
-"""Between two looks whether the last requests are answered."""
-
 CLOSING_SECONDS: Final = 2.0
 """How long sockets get to take their last message and close by themselves."""
 
@@ -49,7 +46,7 @@ def run_service(settings: Settings, announce: Callable[[str, str], None] | None 
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it installs: a fifth more requests a second, and no other difference that the tests could find."""
+    """Take uvloop where it installs: a fifth more requests a second, and no difference that the tests could find."""
     try:
         import uvloop  # noqa: PLC0415 - not on every platform
     except ImportError:
@@ -140,15 +137,11 @@ async def _drain(context: Context, lame_duck_seconds: float) -> None:
     if listener is not None:
         listener.close()
         listener.server.pre_shutdown()
-    while context.active_requests:
-        await asyncio.sleep(STEP_SECONDS)
+    await context.requests_answered()
     if context.running_bus is not None:
         await context.running_bus.finish()
     context.streams.leave_all()
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + CLOSING_SECONDS
-    while len(context.streams) and loop.time() < deadline:
-        await asyncio.sleep(STEP_SECONDS)
+    await context.streams.left(CLOSING_SECONDS)
 
 
 async def _cancelled(task: asyncio.Task[object]) -> None:

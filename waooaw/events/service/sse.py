@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import HttpVersion11, web
 
-from waooaw.events.service.connection import Connection
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.framings import SseFraming
 from waooaw.events.service.parameters import Parameters
@@ -17,6 +16,7 @@ from waooaw.events.service.socket_sink import SocketSink
 
 if TYPE_CHECKING:
     from waooaw.events.bus.stream import Stream
+    from waooaw.events.service.connection import Connection
     from waooaw.events.service.context import Context
 
 _log = logging.getLogger("wowevent.service")
@@ -66,9 +66,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     patterns = parameters.patterns()
     start = bus.parse_bound(request.headers.get("Last-Event-ID") or parameters.one("from") or "now")
     negotiated(request, SSE)
-    response = web.StreamResponse(
-        headers={"Content-Type": SSE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    )
+    response = web.StreamResponse(headers={"Content-Type": SSE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     await response.prepare(request)
     connection = cast("Connection", request.protocol)
     transport = request.transport
@@ -81,11 +79,11 @@ async def stream(request: web.Request) -> web.StreamResponse:
     sink.write(framing.opening(bus.cursor_of(start), int(context.streams.retry_seconds() * 1000)))
     opened.stream = bus.open_stream(patterns, framing, sink, start=start, ended=opened.end)
     context.streams.add(opened)
-    context.active_requests -= 1
+    context.end_request()
     try:
         await opened.ended
     finally:
-        context.active_requests += 1
+        context.begin_request()
         context.streams.remove(opened)
         opened.stream.close()
         connection.lost = None

@@ -34,7 +34,9 @@ def subscriber_members(context: Context) -> dict[str, Any]:
         word = health_of(lag_seconds)
         counts[word if lag_seconds or is_active else "unknown"] += 1
         if word == "unhealthy":
-            behind.append((lag_seconds, f"stream {number} of {', '.join(map(str, opened.stream.patterns.patterns[:5]))}"))
+            behind.append(
+                (lag_seconds, f"stream {number} of {', '.join(map(str, opened.stream.patterns.patterns[:5]))}")
+            )
     worst = [
         {"name": name, "error_rate": 0.0, "p95": lag_seconds, "reason": f"{lag_seconds:.1f} s behind the log"}
         for lag_seconds, name in sorted(behind, reverse=True)[:WORST_MAX]

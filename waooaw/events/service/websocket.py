@@ -9,7 +9,6 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from waooaw.events.errors import ForbiddenOriginError, InvalidRequestError
 from waooaw.events.service.bare_socket import BareSocket
-from waooaw.events.service.connection import Connection
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.framings import CloudEventsFraming, WebSocketFraming
 from waooaw.events.service.operation_socket import OperationSocket
@@ -18,6 +17,7 @@ from waooaw.events.service.socket_sink import SocketSink
 from waooaw.events.service.sse import STREAM_PARAMETERS
 
 if TYPE_CHECKING:
+    from waooaw.events.service.connection import Connection
     from waooaw.events.service.context import Context
 
 OPERATIONS: Final = "wowevent.v1"
@@ -28,7 +28,7 @@ FRAMINGS: Final = web.AppKey("websocket_framings", tuple[WebSocketFraming, Cloud
 
 
 def check_origin(request: web.Request, context: Context) -> None:
-    """Refuse a page of a foreign origin: browsers send WebSocket requests across origins without asking (RFC 6455, 10.2)."""
+    """Refuse a page of a foreign origin: browsers connect across origins without asking (RFC 6455 section 10.2)."""
     origin = request.headers.get("Origin")
     if origin is None or origin in context.settings.allowed_origins:
         return
@@ -80,11 +80,11 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         socket = BareSocket(bus, sink, cloudevents, response)
         socket.open(patterns, start)
     context.streams.add(socket)
-    context.active_requests -= 1
+    context.end_request()
     try:
         await _read(response, socket)
     finally:
-        context.active_requests += 1
+        context.begin_request()
         context.streams.remove(socket)
         await socket.close()
     return response
