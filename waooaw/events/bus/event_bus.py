@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from waooaw.events.acceptance import Acceptance, AcceptanceLimits
-from waooaw.events.bound import NOW, parse_bound, resolve_start
+from waooaw.events.bound import NOW, After, Now, parse_bound, resolve_start
 from waooaw.events.bus.event_store import EventStore
 from waooaw.events.bus.hub import Hub
 from waooaw.events.bus.log_blocks import LogBlocks
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from waooaw.events.bound import Bound
     from waooaw.events.bus.sink import Framing, Payload, Sink
     from waooaw.events.clock import Clock
-    from waooaw.events.engine.contract import Engine
+    from waooaw.events.cursor import Cursor
+    from waooaw.events.engine.contract import Engine, EngineState
     from waooaw.events.event import Entry, Event
     from waooaw.events.identifier import Identifiers
     from waooaw.events.pattern import PatternSet
@@ -50,12 +51,12 @@ class EventBus:
         self, engine: Engine, name: str, *, clock: Clock, identifiers: Identifiers, options: BusOptions
     ) -> None:
         self.name = name
-        self.engine = engine
+        self._engine = engine
         self.metrics = EventMetrics(clock)
         self.store = EventStore(engine, name, clock)
         self.acceptance = Acceptance(options.acceptance, clock, identifiers)
         self.retention = options.retention
-        self._publisher = Publisher(engine, name, self.metrics, waiting_bytes_max=options.waiting_bytes_max)
+        self._publisher = Publisher(engine, name, self.metrics, clock, waiting_bytes_max=options.waiting_bytes_max)
         self._hub = Hub(engine, name, self.metrics, clock, ring_bytes_max=options.ring_bytes_max)
         self._source = StreamSource(name, engine, self._hub, LogBlocks(engine, name), self.metrics)
         self._retention_job = RetentionJob(engine, name, options.retention, clock)
@@ -77,6 +78,31 @@ class EventBus:
         """Refuse new events, finish what was accepted, stop."""
         await self._stack.aclose()
 
+    async def finish(self) -> None:
+        """Refuse new events, and return when those accepted are stored. Streams go on."""
+        await self._publisher.close()
+
+    # State ------------------------------------------------------------------------------------------------------------
+
+    def engine_state(self) -> EngineState:
+        """Return how the engine does, from memory."""
+        return self._engine.engine_state()
+
+    def details(self) -> dict[str, Any]:
+        """Return what people want to know of the engine, from memory."""
+        return {
+            "name": self._engine.name,
+            "location": self._engine.location,
+            "durability": self._engine.durability,
+            "waiting_bytes": self._publisher.waiting_bytes,
+            **self._engine.details(),
+        }
+
+    @property
+    def append_seconds(self) -> float:
+        """How long the append in flight has been running; 0 where none is."""
+        return self._publisher.append_seconds
+
     # Publishing -------------------------------------------------------------------------------------------------------
 
     async def publish(self, event: Event) -> Receipt:
@@ -96,7 +122,12 @@ class EventBus:
 
     async def submit(self, accepted: Sequence[Entry | WowEventError]) -> list[Receipt | WowEventError]:
         """Store the entries of a batch that could be read, and answer for all of it, in order."""
-        entries = [entry for entry in accepted if not isinstance(entry, WowEventError)]
+        entries = []
+        for item in accepted:
+            if isinstance(item, WowEventError):
+                self.metrics.refused(item)
+            else:
+                entries.append(item)
         answers = await self._publisher.publish(entries)
         if len(answers) == len(accepted):
             return answers
@@ -108,6 +139,16 @@ class EventBus:
     def parse_bound(self, text: str) -> Bound:
         """Read a ``from`` or ``to`` of this bus."""
         return parse_bound(self.name, text)
+
+    def cursor_of(self, start: Bound) -> Cursor:
+        """Return the cursor that a stream starting there begins with: who resumes from it misses nothing, no gap either."""
+        if isinstance(start, After):
+            return start.cursor
+        history = self._source.history
+        if isinstance(start, Now):
+            return history.cursor(self._hub.reached)
+        position, gap = resolve_start(start, history)
+        return gap.start if gap is not None else history.cursor(min(position, history.last))
 
     def open_stream(
         self,

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AsyncExitStack
 
     from waooaw.events.bus.metrics import EventMetrics
-    from waooaw.events.bus.sink import Framing
-    from waooaw.events.bus.stream import Stream
+    from waooaw.events.bus.sink import Framing, LiveReader
     from waooaw.events.clock import Clock
     from waooaw.events.cursor import Cursor
     from waooaw.events.engine.contract import Engine
@@ -49,7 +48,7 @@ class Hub:
         self._clock = clock
         self._ring_bytes_max = ring_bytes_max
         self._routes = Routes()
-        self._passing: list[tuple[Position, asyncio.Future[None]]] = []
+        self._passing: dict[asyncio.Future[None], Position] = {}
         self._repairing: asyncio.Task[None] | None = None
         self._missed_through: Position | None = None
 
@@ -65,7 +64,7 @@ class Hub:
         stop_listening()
         if self._repairing is not None:
             self._repairing.cancel()
-        for _, passed in self._passing:
+        for passed in self._passing:
             passed.cancel()
 
     @property
@@ -75,11 +74,11 @@ class Hub:
 
     # Streams ----------------------------------------------------------------------------------------------------------
 
-    def attach(self, stream: Stream[Any]) -> None:
+    def attach(self, stream: LiveReader) -> None:
         """Take a stream that stands at ``reached`` into live delivery."""
         self._routes.add(stream)
 
-    def detach(self, stream: Stream[Any]) -> None:
+    def detach(self, stream: LiveReader) -> None:
         """Take a stream out of live delivery; harmless where it is not in it."""
         self._routes.remove(stream)
 
@@ -87,8 +86,11 @@ class Hub:
         """Return once the hub has reached a position."""
         if self.reached < position:
             passed = asyncio.get_running_loop().create_future()
-            self._passing.append((position, passed))
-            await passed
+            self._passing[passed] = position
+            try:
+                await passed
+            finally:
+                self._passing.pop(passed, None)
 
     # Frames -----------------------------------------------------------------------------------------------------------
 
@@ -127,6 +129,7 @@ class Hub:
             stream.demote(self.reached)
         self.reached = position
         self.ring.clear(position)
+        self._wake()
 
     def _dispatch(self, frame: Frame) -> None:
         self.ring.add(frame)
@@ -150,7 +153,7 @@ class Hub:
         for route, events in matched.items():
             positions = tuple([event.position for event in events])
             count = 0
-            for framing, streams in route.groups.items():
+            for framing, streams in tuple(route.groups.items()):
                 payload = joined.get((framing, positions))
                 if payload is None:
                     payload = framing.join([_spell(framing, event, frame.epoch, spelled) for event in events])
@@ -161,11 +164,8 @@ class Hub:
         self._metrics.delivered(types, self._clock.now() - frame.accepted_at)
 
     def _wake(self) -> None:
-        waiting, self._passing = self._passing, []
-        for position, passed in waiting:
-            if position > self.reached:
-                self._passing.append((position, passed))
-            elif not passed.done():
+        for passed, position in self._passing.items():
+            if position <= self.reached and not passed.done():
                 passed.set_result(None)
 
 
@@ -179,10 +179,10 @@ def _spell(
     return payload
 
 
-def _write(streams: dict[Stream[Any], None], payload: Any, previous: Position) -> int:  # noqa: ANN401 - as above
+def _write(streams: dict[LiveReader, None], payload: Any, previous: Position) -> int:  # noqa: ANN401 - as above
     count = 0
     slow = []
-    for stream in streams:
+    for stream in tuple(streams):
         sink = stream.sink
         if sink.buffered_bytes() > LIVE_BUFFER_BYTES_MAX:
             slow.append(stream)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.errors import (
-    ClosedError,
+    DrainingError,
     OverloadedError,
     RoutesChangedError,
     UnavailableError,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from waooaw.events.bus.metrics import EventMetrics
+    from waooaw.events.clock import Clock
     from waooaw.events.engine.contract import EventLog
     from waooaw.events.event import Entry
     from waooaw.events.receipt import Receipt
@@ -44,6 +45,7 @@ class _Submission:
     """Entries that one caller waits for; an append may take part of them."""
 
     entries: Sequence[Entry]
+    size_bytes: int
     answers: list[Receipt | WowEventError]
     answered: asyncio.Future[list[Receipt | WowEventError]]
     taken: int = 0
@@ -56,10 +58,12 @@ _Share = tuple[_Submission, int]
 class Publisher:
     """Appends to one bus as its one writer. Close it to finish what was accepted and refuse the rest."""
 
-    def __init__(self, log: EventLog, bus: str, metrics: EventMetrics, *, waiting_bytes_max: int) -> None:
+    def __init__(self, log: EventLog, bus: str, metrics: EventMetrics, clock: Clock, *, waiting_bytes_max: int) -> None:
         self._log = log
         self._bus = bus
         self._metrics = metrics
+        self._clock = clock
+        self._append_began: float | None = None
         self._waiting_bytes_max = waiting_bytes_max
         self._waiting_bytes = 0
         self._pending: deque[_Submission] = deque()
@@ -74,30 +78,41 @@ class Publisher:
         """Bytes of the events that wait or are being appended."""
         return self._waiting_bytes
 
+    @property
+    def append_seconds(self) -> float:
+        """How long the append in flight has been running; 0 where none is."""
+        return 0.0 if self._append_began is None else self._clock.monotonic() - self._append_began
+
     async def publish(self, entries: Sequence[Entry]) -> list[Receipt | WowEventError]:
         """Store entries; return for each, in order, its receipt or why it was refused.
 
-        Raises `OverloadedError` or `ClosedError` before anything is taken. A cancelled call still publishes.
+        Raises `OverloadedError` or `DrainingError` before anything is taken. A cancelled call still publishes.
         """
         if not entries:
             return []
-        if self._closed:
-            message = "the bus is closed"
-            raise ClosedError(message)
         size_bytes = sum([len(entry.body) for entry in entries])
-        if self._waiting_bytes + size_bytes > self._waiting_bytes_max and self._waiting_bytes:
-            message = f"{self._waiting_bytes} bytes of events wait to be stored, the limit is {self._waiting_bytes_max}"
-            raise OverloadedError(message)
+        self._admit(entries, size_bytes)
         loop = asyncio.get_running_loop()
-        submission = _Submission(entries, [], loop.create_future())
+        submission = _Submission(entries, size_bytes, [], loop.create_future())
         self._waiting_bytes += size_bytes
         self._pending.append(submission)
         if self._running is None:
             self._running = loop.create_task(self._run(), name=f"publish {self._bus}")
-        try:
-            return await submission.answered
-        finally:
-            self._waiting_bytes -= size_bytes
+        return await submission.answered
+
+    def _admit(self, entries: Sequence[Entry], size_bytes: int) -> None:
+        error: WowEventError
+        if self._closed:
+            error = DrainingError("the bus takes no more events: the service is shutting down; send it again")
+        elif self._waiting_bytes and self._waiting_bytes + size_bytes > self._waiting_bytes_max:
+            error = OverloadedError(
+                f"{self._waiting_bytes} bytes of events wait to be stored, the limit is {self._waiting_bytes_max}"
+            )
+        else:
+            return
+        for entry in entries:
+            self._metrics.refused(error, entry.type)
+        raise error
 
     async def close(self) -> None:
         """Refuse new submissions, and return when those accepted are answered. Closing twice is harmless."""
@@ -109,9 +124,11 @@ class Publisher:
         try:
             while self._pending:
                 entries, shares = self._take()
-                _answer(shares, await self._append(entries))
+                self._append_began = self._clock.monotonic()
+                self._answer(shares, await self._append(entries))
         finally:
             self._running = None
+            self._append_began = None
 
     def _take(self) -> tuple[list[Entry], list[_Share]]:
         """Take what the next append carries off the front of what waits."""
@@ -136,15 +153,20 @@ class Publisher:
     async def _append(self, entries: list[Entry]) -> Sequence[Receipt | WowEventError]:
         try:
             answers = await self._append_matched(entries)
+            self._metrics.published(entries, answers)
         except WowEventError as error:
-            answers = [error] * len(entries)
+            refusal = error
         except Exception as error:  # noqa: BLE001 - a defect in an engine must not leave its callers waiting for ever
-            unknown = UnavailableError("the store failed in an unforeseen way", outcome="unknown")
-            unknown.__cause__ = error
+            refusal = UnavailableError("the store failed in an unforeseen way", outcome="unknown")
+            refusal.__cause__ = error
             self._metrics.failed(error)
-            answers = [unknown] * len(entries)
-        self._metrics.published(entries, answers)
-        return answers
+        else:
+            return answers
+        if isinstance(refusal, WriterUnknownError) or getattr(refusal, "outcome", "") == "unknown":
+            self._writer = None  # its next sequence may be taken: what comes next must not get this append's answers
+        refused = [refusal] * len(entries)
+        self._metrics.published(entries, refused)
+        return refused
 
     async def _append_matched(self, entries: list[Entry]) -> Sequence[Receipt | WowEventError]:
         for _ in range(ROUTES_TRIES_MAX):
@@ -153,9 +175,6 @@ class Publisher:
                 answers = await self._log.append(self._bus, writer, self._sequence + 1, self._routes_version, entries)
             except RoutesChangedError as error:
                 self._routes_version = error.routes_version
-            except WriterUnknownError:
-                self._writer = None
-                raise
             else:
                 self._sequence += 1
                 return answers
@@ -167,12 +186,13 @@ class Publisher:
         self._writer, self._routes_version, self._sequence = registration.writer, registration.routes_version, 0
         return registration.writer
 
-
-def _answer(shares: list[_Share], answers: Sequence[Receipt | WowEventError]) -> None:
-    start = 0
-    for submission, count in shares:
-        submission.answers.extend(answers[start : start + count])
-        start += count
-        whole = len(submission.answers) == len(submission.entries)
-        if whole and not submission.answered.done():
-            submission.answered.set_result(submission.answers)
+    def _answer(self, shares: list[_Share], answers: Sequence[Receipt | WowEventError]) -> None:
+        start = 0
+        for submission, count in shares:
+            submission.answers.extend(answers[start : start + count])
+            start += count
+            if len(submission.answers) < len(submission.entries):
+                continue
+            self._waiting_bytes -= submission.size_bytes
+            if not submission.answered.done():
+                submission.answered.set_result(submission.answers)

@@ -13,8 +13,7 @@ from waooaw.events.pattern import PatternMemo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from waooaw.events.bus.sink import Framing
-    from waooaw.events.bus.stream import Stream
+    from waooaw.events.bus.sink import Framing, LiveReader
     from waooaw.events.pattern import PatternSet
 
 
@@ -25,7 +24,7 @@ class Route:
 
     def __init__(self, patterns: PatternSet) -> None:
         self.patterns = patterns
-        self.groups: dict[Framing[Any], dict[Stream[Any], None]] = {}
+        self.groups: dict[Framing[Any], dict[LiveReader, None]] = {}
 
 
 class Routes:
@@ -43,7 +42,7 @@ class Routes:
         """Return the routes that an event of a type takes."""
         return self._memo(event_type)
 
-    def streams(self) -> Iterator[Stream[Any]]:
+    def streams(self) -> Iterator[LiveReader]:
         """Return every live stream."""
         for route in self._routes.values():
             for group in route.groups.values():
@@ -52,7 +51,7 @@ class Routes:
     def _find(self, event_type: str) -> tuple[Route, ...]:
         return tuple(route for route in self._routes.values() if route.patterns.matches(event_type))
 
-    def add(self, stream: Stream[Any]) -> None:
+    def add(self, stream: LiveReader) -> None:
         """Add a live stream."""
         route = self._routes.get(stream.patterns)
         if route is None:
@@ -60,7 +59,7 @@ class Routes:
             self._memo.clear()
         route.groups.setdefault(stream.framing, {})[stream] = None
 
-    def remove(self, stream: Stream[Any]) -> None:
+    def remove(self, stream: LiveReader) -> None:
         """Remove a live stream; one that is not there is no error."""
         route = self._routes.get(stream.patterns)
         if route is None:

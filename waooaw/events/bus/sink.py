@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from waooaw.events.cursor import Cursor
     from waooaw.events.epoch import Gap
     from waooaw.events.event import StoredEvent
+    from waooaw.events.pattern import PatternSet
+    from waooaw.events.position import Position
 
 Payload = TypeVar("Payload")
 Payload_co = TypeVar("Payload_co", covariant=True)
@@ -52,4 +54,16 @@ class Sink(Protocol[Payload_contra]):
 
     async def drained(self) -> None:
         """Return when little is buffered. Raises `ConnectionError` where that cannot come."""
+        ...
+
+
+class LiveReader(Protocol):
+    """What live delivery knows of a stream."""
+
+    patterns: PatternSet
+    framing: Framing[Any]
+    sink: Sink[Any]
+
+    def demote(self, position: Position) -> None:
+        """Leave live delivery, having got everything up to a position."""
         ...

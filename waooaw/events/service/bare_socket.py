@@ -1,4 +1,4 @@
-"""One socket of the subprotocol ``cloudevents.json``: events both ways, nothing else (CloudEvents WebSocket binding)."""
+"""One socket of the subprotocol ``cloudevents.json``: events both ways, no more (CloudEvents WebSocket binding)."""
 
 from __future__ import annotations
 

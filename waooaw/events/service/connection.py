@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import socket
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
@@ -30,12 +30,30 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from waooaw.events.service.listener import Listener
 
 _log = logging.getLogger("wowevent.service")
 
 _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 """Linux: a peer that acknowledges nothing for this long is gone (RFC 5482), also one that vanished without a word."""
+
+
+class Admission(Protocol):
+    """What a connection knows of the listener that made it."""
+
+    server: web.Server
+    user_timeout_ms: int
+
+    def move_at(self, now: float) -> float:
+        """Return when a connection made now has reached its age."""
+        ...
+
+    def admit(self, connection: Connection) -> bool:
+        """Count a connection in, unless there are too many."""
+        ...
+
+    def forget(self, connection: Connection) -> None:
+        """Count a connection out."""
+        ...
 
 
 class Connection(web.RequestHandler):
@@ -53,7 +71,7 @@ class Connection(web.RequestHandler):
         "written_bytes",
     )
 
-    def __init__(self, listener: Listener, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+    def __init__(self, listener: Admission, *, loop: asyncio.AbstractEventLoop, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
         super().__init__(listener.server, loop=loop, **options)
         self.listener = listener
         self.head_since: float | None = loop.time()

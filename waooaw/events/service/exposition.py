@@ -1,4 +1,4 @@
-"""The metrics as Prometheus text 0.0.4 and OpenMetrics 1.0.0. Names and labels are an interface: the guide lists them."""
+"""The metrics as Prometheus text 0.0.4 and OpenMetrics 1.0.0: names and labels are an interface, the guide has them."""
 
 from __future__ import annotations
 
