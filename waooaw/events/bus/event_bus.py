@@ -141,7 +141,7 @@ class EventBus:
         return parse_bound(self.name, text)
 
     def cursor_of(self, start: Bound) -> Cursor:
-        """Return the cursor that a stream starting there begins with: who resumes from it misses nothing, no gap either."""
+        """Return the cursor that a stream starting there begins with: resuming from it misses nothing, also no gap."""
         if isinstance(start, After):
             return start.cursor
         history = self._source.history

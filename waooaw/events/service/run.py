@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from waooaw.events.clock import SystemClock
 from waooaw.events.service.app import build_app, open_context
 from waooaw.events.service.listener import Listener, bind
 from waooaw.events.service.log_lines import configure_logging
@@ -40,7 +40,7 @@ def run_service(settings: Settings, announce: Callable[[str, str], None] | None 
 
     ``announce`` is told the URL and where events are kept, once the service accepts connections. Raises `StartupError`.
     """
-    configure_logging(settings.log_level, time.monotonic)
+    configure_logging(settings.log_level, SystemClock().monotonic)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, announce))
 
