@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from waooaw.events.errors import InvalidSettingError
+from waooaw.events.retention import RetentionLimits
+from waooaw.events.settings import Settings
 
 if TYPE_CHECKING:
     from waooaw.events.interface import Bus
+
+BUS: Final = "default"
+
+MEMORY_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Events that a bus in memory keeps; what a process can spare, and half a million common ones."""
 
 
 def connect(url: str, *, patience_seconds: float = 30.0) -> Bus:
     """Return the bus at an address, to be entered by ``async with``.
 
     * ``http://…`` and ``https://…``: a service.
-    * ``memory://``: a bus in this process that keeps nothing.
+    * ``memory://``: a bus in this process, gone with it.
     * ``sqlite:///agent.db`` (four slashes for an absolute path): a bus in this process that keeps its events in a file.
 
     ``patience_seconds`` is how long calls go on trying while a service is away or busy; streams try until closed.
@@ -28,11 +35,23 @@ def connect(url: str, *, patience_seconds: float = 30.0) -> Bus:
     if scheme not in {"memory", "sqlite"}:
         message = f"cannot connect to {url!r}: use http://host:port, memory:// or sqlite:///file.db"
         raise InvalidSettingError(message)
+    from waooaw.events.bus.event_bus import BusOptions
     from waooaw.events.bus.local import LocalBus
     from waooaw.events.clock import SystemClock
     from waooaw.events.engine import engine_for
     from waooaw.events.identifier import RandomIdentifiers
 
     clock, identifiers = SystemClock(), RandomIdentifiers()
-    engine = engine_for(url, ("default",), clock=clock, identifiers=identifiers)
-    return LocalBus(engine, clock=clock, identifiers=identifiers)
+    engine = engine_for(url, (BUS,), clock=clock, identifiers=identifiers)
+    options = BusOptions(retention=_retention(MEMORY_BYTES_MAX if scheme == "memory" else None))
+    return LocalBus(engine, BUS, clock=clock, identifiers=identifiers, options=options)
+
+
+def _retention(bytes_max: int | None) -> RetentionLimits:
+    """Return what a service keeps unless it is told otherwise, or less."""
+    defaults = Settings()
+    return RetentionLimits(
+        max_age_seconds=defaults.retention_age_seconds,
+        max_events=defaults.retention_events,
+        max_bytes=bytes_max or defaults.retention_bytes,
+    )

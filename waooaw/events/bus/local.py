@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from waooaw.events.batch import cut_batches
-from waooaw.events.bus.event_bus import BusOptions, EventBus
+from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
 from waooaw.events.bus.local_stream import LocalStream
 from waooaw.events.bus.queue_sink import ObjectFraming, gap_message
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from waooaw.events.bus.event_bus import BusOptions
     from waooaw.events.clock import Clock
     from waooaw.events.engine.contract import Engine
     from waooaw.events.event import Event, StoredEvent
@@ -38,9 +39,11 @@ EVERYTHING = ("*",)
 class LocalBus:
     """A bus over an engine that it opens and closes itself."""
 
-    def __init__(self, engine: Engine, name: str = "default", *, clock: Clock, identifiers: Identifiers) -> None:
+    def __init__(
+        self, engine: Engine, name: str, *, clock: Clock, identifiers: Identifiers, options: BusOptions
+    ) -> None:
         self._engine = engine
-        self._event_bus = EventBus(engine, name, clock=clock, identifiers=identifiers, options=BusOptions())
+        self._event_bus = EventBus(engine, name, clock=clock, identifiers=identifiers, options=options)
         self._framing = ObjectFraming(name)
         self._streams: set[LocalStream] = set()
         self._stack = AsyncExitStack()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
@@ -119,7 +120,8 @@ class Transport:
 
     def _unavailable(self, error: Exception) -> WowEventError:
         if isinstance(error, aiohttp.ClientConnectorError):
-            reason = str(error.os_error.strerror or error.os_error)
+            number = error.os_error.errno
+            reason = os.strerror(number) if number and number > 0 else str(error.os_error.strerror or error.os_error)
             detail = f"cannot reach {self.url} ({reason}); is the service running? start it with `wowevent serve`"
             return UnavailableError(detail, retry_after_seconds=None)
         if self._session is None:
