@@ -15,7 +15,7 @@ from waooaw.events.engine.sqlite.deduplication import Deduplication, Deduplicati
 from waooaw.events.epoch import EPOCHS_KEPT, Epoch, History
 from waooaw.events.errors import IdReusedError, Violation, WowEventError
 from waooaw.events.event import Entry, StoredEvent
-from waooaw.events.position import Position, make_position, next_position
+from waooaw.events.position import Position, make_position, next_position, position_milliseconds
 from waooaw.events.receipt import Durability, Receipt
 from waooaw.events.retention import TrimPlan, cut
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _ID_GIVEN: Final = 1
 _TIME_GIVEN: Final = 2
+
+CLOCK_AHEAD_SECONDS: Final = 60
+"""Log time this far ahead of the clock is worth a warning: less is what NTP corrects."""
 
 Row = tuple[Position, str, str, str, str | None, int, bytes]
 Answer = Receipt | WowEventError
@@ -77,8 +80,8 @@ class BusLog:
         self._epochs = tuple(Epoch(int.from_bytes(stored, "big"), Position(after)) for stored, after in reversed(rows))
         self._read_first()
         floor = make_position(max(now_ms - window.seconds * 1000, 0))
-        recent = connection.execute(self.sql(statements.RECENT_IDS), (floor, window.ids_max)).fetchall()
-        self._deduplication = Deduplication(window, reversed(recent))
+        recent = connection.execute(self.sql(statements.RECENT_IDS), (floor, window.ids_max + 1)).fetchall()
+        self._deduplication = Deduplication(window, reversed(recent), max(self._trimmed_through, floor))
 
     def sql(self, statement: str, number: int | None = None) -> str:
         """Return a statement for this bus's table."""
@@ -97,6 +100,16 @@ class BusLog:
         history = History(self._epochs, self._last, self._trimmed_through)
         window = self._deduplication.effective_seconds(now_ms)
         return LogState(history, self._first, self._events, self._size_bytes, window)
+
+    def clock_warning(self, now_ms: int) -> str | None:
+        """Return what to tell an operator where the log's time is far ahead of the clock."""
+        ahead_seconds = (position_milliseconds(self._last) - now_ms) // 1000
+        if ahead_seconds <= CLOCK_AHEAD_SECONDS:
+            return None
+        return (
+            f"the log of bus {self.name} is {ahead_seconds} s ahead of the clock: the clock ran back; "
+            "positions go on growing, times in them are late until the clock catches up"
+        )
 
     # Appending --------------------------------------------------------------------------------------------------------
 

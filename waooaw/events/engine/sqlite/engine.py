@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 SLICE_ROWS: Final = 250
 """Rows inserted before other work of the loop gets its turn: about a millisecond."""
 
+WRITERS_MAX: Final = 64
+"""Writers remembered, with their last answers: a process has one a bus, and a new one after an unknown outcome."""
+
 ROUTES_VERSION: Final = "0"
 """No routes are stored yet, so their version never changes."""
 
@@ -87,7 +90,7 @@ class SqliteEngine:
         self._durability: Durability = "memory" if path is None else "fsync"
         self._logs: dict[str, BusLog] = {}
         self._writers: dict[tuple[str, str], _Writer] = {}
-        self._listeners: dict[str, list[Callable[[Frame], None]]] = {name: [] for name in buses}
+        self._listeners: dict[str, dict[object, Callable[[Frame], None]]] = {name: {} for name in buses}
         self._state = EngineState()
         self._failed: StorageFailedError | None = None
         self._warnings: list[str] = []
@@ -113,14 +116,17 @@ class SqliteEngine:
     async def open(self, stack: AsyncExitStack) -> None:
         """Open the store; raises `StartupError` kinds, with nothing left behind."""
         async with AsyncExitStack() as undo:
-            self._committing = ThreadPoolExecutor(1, "wowevent-commit")
-            undo.callback(self._committing.shutdown)
             files = undo.enter_context(ExitStack())
+            self._committing = ThreadPoolExecutor(1, "wowevent-commit")
+            undo.callback(self._committing.shutdown)  # first, so that no file is closed under a thread that uses it
             loop = asyncio.get_running_loop()
             self._connection = await loop.run_in_executor(self._committing, self._open_file, files)
             self._reading = Reading(None if self._path is None else str(self._path), self._connection)
             await self._reading.open(undo)
-            self._open_buses()
+            try:
+                self._open_buses()
+            except sqlite3.Error as error:
+                raise store_file.unreadable(self.location, error) from None
             self._writing = asyncio.Lock()
             self._opened = True
             undo.push_async_callback(self._close)
@@ -161,8 +167,11 @@ class SqliteEngine:
 
     async def register(self, bus: str) -> Registration:
         """Make the caller a writer of a bus."""
+        self._log(bus)
         writer = self._identifiers.new_token()
         self._writers[bus, writer] = _Writer()
+        while len(self._writers) > WRITERS_MAX:
+            del self._writers[next(iter(self._writers))]
         return Registration(writer, ROUTES_VERSION)
 
     async def append(
@@ -193,7 +202,7 @@ class SqliteEngine:
             frame = await self._store(log, append) if append.rows else None
             known.sequence, known.answers = sequence, tuple(append.answers)
         if frame is not None:
-            for listener in tuple(self._listeners[bus]):
+            for listener in tuple(self._listeners[bus].values()):
                 listener(frame)
         return known.answers
 
@@ -230,10 +239,13 @@ class SqliteEngine:
 
     def _failed_write(self, error: sqlite3.Error) -> UnavailableError:
         failure = write_failure(error)
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as again:
+            failure = write_failure(again)
         if isinstance(failure, StorageFailedError):
-            self._failed = failure
+            self._failed = StorageFailedError(failure.detail, retry_after_seconds=failure.retry_after_seconds)
         self._state = EngineState(failure, self._clock.now_ms())
         return failure
 
@@ -283,15 +295,20 @@ class SqliteEngine:
 
     def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
         """Call ``listener`` with every frame from now on; return what ends it."""
-        self._listeners[bus].append(listener)
-        return lambda: self._listeners[bus].remove(listener)
+        listeners, key = self._listeners[bus], object()
+        listeners[key] = listener
+
+        def end() -> None:
+            listeners.pop(key, None)
+
+        return end
 
     # State ------------------------------------------------------------------------------------------------------------
 
     def _check_storage(self) -> None:
         problem = self.engine_state().problem
         if problem is not None:
-            raise problem
+            raise problem.with_traceback(None)  # one error is raised many times; its trace would grow each time
 
     def engine_state(self) -> EngineState:
         """Return how the engine does; one statvfs(2), which touches no disk."""
@@ -318,4 +335,5 @@ class SqliteEngine:
                 f"SQLite {sqlite3.sqlite_version} is older than {'.'.join(map(str, WAL_RESET_FIXED))}: "
                 "let no other program open the store while the service runs"
             )
+        warnings += [text for log in self._logs.values() if (text := log.clock_warning(self._clock.now_ms()))]
         return {"sqlite_version": sqlite3.sqlite_version, "format": store_file.FORMAT, "warnings": warnings}
