@@ -133,8 +133,8 @@ class HttpStream:
     async def _connect(self) -> None:
         query = [("pattern", pattern) for pattern in self._patterns]
         query.append(("from", self._resume))
-        opening = asyncio.ensure_future(self._transport.open_stream(PATH, query))
-        closing = asyncio.ensure_future(self._closing.wait())
+        opening = asyncio.create_task(self._transport.open_stream(PATH, query), name="open stream")
+        closing = asyncio.create_task(self._closing.wait(), name="stream closing")
         try:
             await asyncio.wait((opening, closing), return_when=asyncio.FIRST_COMPLETED)
             if not self._closing.is_set():

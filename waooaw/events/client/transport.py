@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +25,11 @@ CONNECT_SECONDS: Final = 5.0
 
 STREAM_SILENCE_SECONDS: Final = 45.0
 """Three pings of a stream: after that the connection is broken, whatever TCP believes."""
+
+WHOLE_BYTES_MAX: Final = 1024 * 1024
+"""Larger bodies are handed to the socket piece by piece, so that the loop has time for others between two of them."""
+
+_OK: Final = 200
 
 Query = tuple[tuple[str, str], ...]
 
@@ -75,10 +81,11 @@ class Transport:
         call cannot have arrived.
         """
         limits = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
+        data = BytesIO(body) if body is not None and len(body) > WHOLE_BYTES_MAX else body
         async with self._calls:
             try:
                 async with self._opened().request(
-                    method, self.url + path, params=query, data=body, headers=headers, timeout=limits
+                    method, self.url + path, params=query, data=data, headers=headers, timeout=limits
                 ) as response:
                     return Answer(response.status, response.headers, await response.read())
             except (aiohttp.ClientError, OSError) as error:
@@ -93,7 +100,7 @@ class Transport:
             response = await self._opened().get(
                 self.url + path, params=query, headers={"Accept": "text/event-stream"}, timeout=limits
             )
-            if response.status == 200 and response.content_type == "text/event-stream":  # noqa: PLR2004 - OK
+            if response.status == _OK and response.content_type == "text/event-stream":
                 return response
             async with response:
                 body = await response.content.read(64 * 1024)
