@@ -40,6 +40,8 @@ def read_binary(
     members: dict[str, Any] = _read_attributes(headers)
     raw = {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in members.items()}
     if content_type is not None:
+        if not content_type.isascii():
+            raise _header_error("datacontenttype", "not_a_media_type", "Content-Type must be a media type (RFC 2046)")
         members["datacontenttype"] = content_type
         raw["datacontenttype"] = msgspec.Raw(msgspec.json.encode(content_type))
     if body:

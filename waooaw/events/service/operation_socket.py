@@ -16,6 +16,7 @@ from waooaw.events.cursor import encode_cursor
 from waooaw.events.errors import InvalidParameterError, InvalidRequestError, StreamOpenError, WowEventError
 from waooaw.events.pattern import PatternSet
 from waooaw.events.service.framings import WEBSOCKET_PING, message_frame
+from waooaw.events.service.parameters import bound_at
 from waooaw.events.service.problems import problem
 from waooaw.events.service.publishing import batch_result
 from waooaw.events.service.websocket_messages import Operation, OperationError, read_operation
@@ -131,7 +132,7 @@ class OperationSocket:
         texts = operation.value("patterns", list[str], "an array of patterns")
         patterns = PatternSet.parse(["*"] if texts is None else texts, pointer="#/patterns")
         text = operation.value("from", str, "a string")
-        start = self._bus.parse_bound("now" if text is None else text)
+        start = bound_at("#/from", self._bus.name, "now" if text is None else text)
         self._answer(operation.id, {"cursor": encode_cursor(self._bus.name, self._bus.cursor_of(start))})
         self._stream_id = operation.id
         self.stream = self._bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)

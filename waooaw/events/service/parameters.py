@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from waooaw.events.bound import parse_bound
 from waooaw.events.errors import (
+    InvalidCursorError,
     InvalidParameterError,
     NotAvailableFieldError,
     UnknownParameterError,
@@ -18,8 +20,13 @@ if TYPE_CHECKING:
 
     from multidict import MultiMapping
 
+    from waooaw.events.bound import Bound
+
 NOT_YET = frozenset({"filter"})
 """Parameters of the design that this release does not serve."""
+
+INTEGER_DIGITS_MAX = 9
+"""More digits than any number here needs, few enough for `int` whatever they are."""
 
 
 class Parameters:
@@ -49,7 +56,8 @@ class Parameters:
         text = self.one(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdecimal() and minimum <= int(text[:20]) <= maximum):
+        is_number = text.isascii() and text.isdecimal() and len(text) <= INTEGER_DIGITS_MAX
+        if not (is_number and minimum <= int(text) <= maximum):
             message = f"{name} must be a whole number from {minimum} to {maximum}, not {text[:64]!r}"
             raise _error(InvalidParameterError, name, message)
         return int(text)
@@ -63,9 +71,22 @@ class Parameters:
             raise _error(InvalidParameterError, name, f"{name} must be {' or '.join(choices)}, not {text[:64]!r}")
         return text
 
+    def bound(self, name: str, bus: str, default: str) -> Bound:
+        """Return a place in the log of a bus."""
+        text = self.one(name)
+        return bound_at(f"#/query/{name}", bus, default if text is None else text)
+
     def patterns(self) -> PatternSet:
         """Return the patterns, all types where none is given."""
         return PatternSet.parse(self._query.getall("pattern", ["*"]), pointer="#/query/pattern")
+
+
+def bound_at(pointer: str, bus: str, text: str) -> Bound:
+    """Read a place in the log of a bus; what is wrong with it is told with where it was given."""
+    try:
+        return parse_bound(bus, text)
+    except (InvalidCursorError, InvalidParameterError) as error:
+        raise type(error)(error.detail, errors=(Violation(pointer, error.detail, error.code),)) from None
 
 
 def _error(kind: type[WowEventError], name: str, detail: str) -> WowEventError:

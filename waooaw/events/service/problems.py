@@ -18,6 +18,7 @@ from waooaw.events.errors import (
     TooLargeError,
     UnavailableError,
     UnsupportedMediaTypeError,
+    Violation,
     WowEventError,
 )
 
@@ -47,17 +48,33 @@ def problem(error: WowEventError) -> dict[str, Any]:
         "type": TYPE_PREFIX + error.code,
         "title": error.title,
         "status": error.status,
-        "detail": error.detail,
+        "detail": _writable(error.detail),
         "code": error.code,
     }
-    if error.errors:
+    if violations := _violations(error):
         members["errors"] = [
-            {"pointer": violation.pointer, "detail": violation.detail, "code": violation.code}
-            for violation in error.errors
+            {
+                "pointer": _writable(violation.pointer),
+                "detail": _writable(violation.detail),
+                "code": violation.code,
+            }
+            for violation in violations
         ]
     if isinstance(error, UnavailableError):
         members["outcome"] = error.outcome
     return members
+
+
+def _violations(error: WowEventError) -> tuple[Violation, ...]:
+    """Where the input is wrong: all of it (RFC 6901, the empty pointer) where no place is to blame."""
+    if not error.errors and isinstance(error, (InvalidRequestError, TooLargeError)):
+        return (Violation("#", error.detail, error.code),)
+    return error.errors
+
+
+def _writable(text: str) -> str:
+    """Headers that are not UTF-8 reach us with lone surrogates, which JSON in UTF-8 cannot have."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def problem_headers(error: WowEventError) -> dict[str, str]:

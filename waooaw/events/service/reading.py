@@ -9,7 +9,7 @@ from aiohttp import web
 
 from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
 from waooaw.events.cursor import Cursor, encode_cursor
-from waooaw.events.errors import NotAcceptableError
+from waooaw.events.errors import InvalidParameterError, NotAcceptableError, Violation
 from waooaw.events.http_binding import write_binary
 from waooaw.events.media_type import negotiate
 from waooaw.events.position import format_position, parse_position
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.bus.event_store import StorePage
     from waooaw.events.epoch import Gap
+    from waooaw.events.position import Position
 
 LIST_PARAMETERS: Final = ("pattern", "filter", "source", "correlationid", "from", "to", "order", "limit")
 
@@ -48,8 +49,8 @@ async def list_events(request: web.Request) -> web.Response:
         patterns=parameters.patterns(),
         source=parameters.one("source"),
         correlationid=parameters.one("correlationid"),
-        start=bus.parse_bound(parameters.one("from") or "earliest"),
-        end=bus.parse_bound(parameters.one("to") or "now"),
+        start=parameters.bound("from", bus.name, "earliest"),
+        end=parameters.bound("to", bus.name, "now"),
         newest_first=parameters.choice("order", ("asc", "desc")) == "desc",
         limit=parameters.integer("limit", 100, minimum=1, maximum=PAGE_EVENTS_MAX),
     )
@@ -83,7 +84,7 @@ async def get_event(request: web.Request) -> web.Response:
     bus = request.app[CONTEXT].bus
     mode = Parameters(request.query, ("mode",)).choice("mode", ("structured", "binary"))
     media_type = JSON if mode == "binary" else negotiated(request, JSON, EVENT)
-    event = await bus.store.get(parse_position(request.match_info["position"]))
+    event = await bus.store.get(_position(request.match_info["position"]))
     if mode == "binary":
         headers, body = write_binary(event.body)
         return web.Response(body=body, headers=headers)
@@ -91,6 +92,14 @@ async def get_event(request: web.Request) -> web.Response:
         return web.Response(body=event.body, content_type=EVENT)
     body = b'{"position":"%b","event":%b}' % (format_position(event.position).encode(), event.body)
     return web.Response(body=body, content_type=JSON)
+
+
+def _position(text: str) -> Position:
+    try:
+        return parse_position(text)
+    except InvalidParameterError as error:
+        violation = Violation("#/path/position", error.detail, error.code)
+        raise InvalidParameterError(error.detail, errors=(violation,)) from None
 
 
 async def describe_log(request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from aiohttp import HttpVersion11, web
 
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.framings import SseFraming
-from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.parameters import Parameters, bound_at
 from waooaw.events.service.reading import negotiated
 from waooaw.events.service.socket_sink import SocketSink
 
@@ -64,7 +64,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
     bus = context.bus
     parameters = Parameters(request.query, STREAM_PARAMETERS)
     patterns = parameters.patterns()
-    start = bus.parse_bound(request.headers.get("Last-Event-ID") or parameters.one("from") or "now")
+    start = parameters.bound("from", bus.name, "now")
+    if last_event_id := request.headers.get("Last-Event-ID"):
+        start = bound_at("#/headers/Last-Event-ID", bus.name, last_event_id)
     negotiated(request, SSE)
     response = web.StreamResponse(headers={"Content-Type": SSE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     await response.prepare(request)

@@ -59,7 +59,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     protocol = choose_protocol(request)
     parameters = Parameters(request.query, STREAM_PARAMETERS if protocol == CLOUDEVENTS else ())
     patterns = parameters.patterns()
-    start = bus.parse_bound(parameters.one("from") or "now")
+    start = parameters.bound("from", bus.name, "now")
     response = web.WebSocketResponse(
         protocols=(protocol,), compress=False, max_msg_size=context.settings.body_bytes_max, timeout=1.0
     )
