@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -67,13 +68,18 @@ async def websocket_cloudevents(session: aiohttp.ClientSession) -> None:
 
 
 async def command_line(session: aiohttp.ClientSession) -> None:
-    url = str(session._base_url)  # noqa: SLF001 - aiohttp does not say it elsewhere
-    arguments = [sys.executable, "-m", "waooaw.events.cli", "publish", "--url", url, "-"]
-    environment = clean_environment({})
+    command = Path(sys.executable).with_name("wowevent")
+    arguments = [str(command), "publish", "--file", "-", "--url", str(session._base_url)]  # noqa: SLF001 - has no other name
     done = await asyncio.to_thread(
-        subprocess.run, arguments, input=PATH.read_bytes(), capture_output=True, check=False, env=environment
+        subprocess.run,
+        arguments,
+        input=PATH.read_bytes(),
+        capture_output=True,
+        check=False,
+        env=clean_environment({}),
+        timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{len(LINES)} accepted, 0 refused\n".encode()), done.stderr
 
 
 MODES: Final[dict[str, Publish]] = {
@@ -83,4 +89,5 @@ MODES: Final[dict[str, Publish]] = {
     "ndjson": ndjson,
     "websocket": websocket,
     "websocket_cloudevents": websocket_cloudevents,
+    "command_line": command_line,
 }
