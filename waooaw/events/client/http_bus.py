@@ -13,7 +13,6 @@ from waooaw.events.client.publishing import HttpPublisher
 from waooaw.events.client.reading import read_item, read_log, read_page
 from waooaw.events.client.transport import Transport
 from waooaw.events.clock import SystemClock
-from waooaw.events.errors import WowEventError
 from waooaw.events.identifier import RandomIdentifiers, new_chance
 from waooaw.events.place import spell_place
 
@@ -23,8 +22,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import TypeVar
 
-    from waooaw.events.client.transport import Answer, Query
+    from waooaw.events.client.transport import Query
     from waooaw.events.clock import Clock
+    from waooaw.events.errors import WowEventError
     from waooaw.events.event import Event, StoredEvent
     from waooaw.events.event_page import EventPage
     from waooaw.events.identifier import Identifiers
@@ -150,7 +150,7 @@ class HttpBus:
             "GET", "/health", query=query, headers=JSON, seconds=self._patience.begin().seconds_left
         )
         if answer.status in {_OK, _STUCK}:
-            members = self._decoded(answer, decode_json)
+            members = self._transport.decoded(answer, decode_json)
             if isinstance(members, dict) and "status" in members and "code" not in members:
                 return members
         raise self._transport.error_of(answer)
@@ -164,16 +164,9 @@ class HttpBus:
             answer = await self._transport.call("GET", path, query=query, headers=JSON, seconds=seconds)
             if answer.status != _OK:
                 raise self._transport.error_of(answer)
-            return self._decoded(answer, decode)
+            return self._transport.decoded(answer, decode)
 
         return await self._patience.call(attempt)
-
-    def _decoded(self, answer: Answer, decode: Callable[[bytes], Value]) -> Value:
-        try:
-            return decode(answer.body)
-        except (msgspec.MsgspecError, KeyError, TypeError) as error:
-            message = f"{self.url} answered what no bus answers; is it the address of the service?"
-            raise WowEventError(message) from error
 
 
 def _object(body: bytes) -> dict[str, Any]:

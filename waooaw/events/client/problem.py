@@ -21,7 +21,7 @@ _KINDS_BY_CODE: Final[Mapping[str, type[WowEventError]]] = {kind.code: kind for 
 _GATEWAY: Final = frozenset({502, 503, 504})
 """What a proxy answers when the service behind it is not there: the same call can succeed later."""
 
-_OUTCOMES: Final = frozenset({"not_stored", "unknown"})
+_OUTCOMES: Final = ("not_stored", "unknown")
 
 _SHOWN_CHARACTERS_MAX: Final = 200
 

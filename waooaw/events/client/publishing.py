@@ -64,7 +64,7 @@ class HttpPublisher:
             answer = await self._transport.call("POST", PATH, body=text, headers=ONE, seconds=seconds)
             if answer.status != _OK:
                 raise self._transport.error_of(answer)
-            return _receipt(decode_json(answer.body))
+            return self._transport.decoded(answer, _read_receipt)
 
         return await self._patience.call(attempt)
 
@@ -124,6 +124,10 @@ def _results(answer: Answer) -> list[dict[str, Any]] | None:
 
 def _retryable(outcome: Outcome) -> WowEventError | None:
     return outcome if isinstance(outcome, WowEventError) and outcome.retryable else None
+
+
+def _read_receipt(body: bytes) -> Receipt:
+    return _receipt(msgspec.json.decode(body, type=dict[str, Any]))
 
 
 def _receipt(members: dict[str, Any]) -> Receipt:

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from waooaw.events.client.problem import error_of_answer
-from waooaw.events.errors import ClosedError, InvalidSettingError, UnavailableError, WowEventError
+from waooaw.events.errors import (
+    ClosedError,
+    InvalidParameterError,
+    InvalidSettingError,
+    UnavailableError,
+    WowEventError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeVar
+
+    Value = TypeVar("Value")
 
 CALLS_MAX: Final = 64
 """Calls of one client at once; further ones wait. Streams are not counted: each is one that the caller asked for."""
@@ -118,6 +128,14 @@ class Transport:
     def error_of(self, answer: Answer) -> WowEventError:
         """Return the error that an answer means."""
         return error_of_answer(self.url, answer.status, answer.headers, answer.body)
+
+    def decoded(self, answer: Answer, decode: Callable[[bytes], Value]) -> Value:
+        """Return what an answer says; raises `WowEventError` where it says nothing that a bus says."""
+        try:
+            return decode(answer.body)
+        except (msgspec.MsgspecError, InvalidParameterError, KeyError, TypeError) as error:
+            message = f"{self.url} answered what no bus answers; is it the address of the service?"
+            raise WowEventError(message) from error
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
