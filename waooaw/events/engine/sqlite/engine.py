@@ -93,6 +93,7 @@ class SqliteEngine:
         self._listeners: dict[str, dict[object, Callable[[Frame], None]]] = {name: {} for name in buses}
         self._state = EngineState()
         self._failed: StorageFailedError | None = None
+        self._refused: UnavailableError | None = None
         self._warnings: list[str] = []
         self._opened = False
 
@@ -236,6 +237,7 @@ class SqliteEngine:
             self._connection.execute("COMMIT")
         else:
             await asyncio.get_running_loop().run_in_executor(self._committing, self._connection.execute, "COMMIT")
+        self._refused = None
 
     def _failed_write(self, error: sqlite3.Error) -> UnavailableError:
         failure = write_failure(error)
@@ -246,7 +248,9 @@ class SqliteEngine:
             failure = write_failure(again)
         if isinstance(failure, StorageFailedError):
             self._failed = StorageFailedError(failure.detail, retry_after_seconds=failure.retry_after_seconds)
-        self._state = EngineState(failure, self._clock.now_ms())
+        else:
+            self._refused = failure
+        self.engine_state()
         return failure
 
     async def read(
@@ -306,13 +310,16 @@ class SqliteEngine:
     # State ------------------------------------------------------------------------------------------------------------
 
     def _check_storage(self) -> None:
-        problem = self.engine_state().problem
+        problem = self._failed or self._find_full()
         if problem is not None:
             raise problem.with_traceback(None)  # one error is raised many times; its trace would grow each time
 
     def engine_state(self) -> EngineState:
-        """Return how the engine does; one statvfs(2), which touches no disk."""
-        problem = self._failed or self._find_full()
+        """Return how the engine does; one statvfs(2), which touches no disk.
+
+        What a write was refused for counts until one succeeds: a quota, or no reserve, and statvfs(2) sees nothing.
+        """
+        problem = self._failed or self._find_full() or self._refused
         if (problem is None) != (self._state.problem is None) or type(problem) is not type(self._state.problem):
             self._state = EngineState(problem, None if problem is None else self._clock.now_ms())
         return self._state
