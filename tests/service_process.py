@@ -95,7 +95,11 @@ class ServiceProcess:
                 env=clean_environment(self._variables),
             )
         if wait:
-            self.wait_ready()
+            try:
+                self.wait_ready()
+            except BaseException:
+                self.kill()
+                raise
 
     def wait_ready(self, seconds: float = READY_SECONDS) -> None:
         """Return once ``/ready`` answers 200; AssertionError with the log where that does not come."""
