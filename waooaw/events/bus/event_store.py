@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.bound import EARLIEST, NOW, Bound, resolve_end, resolve_start
+from waooaw.events.bound import EARLIEST, NOW, After, At, Bound, resolve_end, resolve_start
+from waooaw.events.epoch import Gap
 from waooaw.events.errors import NotFoundError, TrimmedError
 from waooaw.events.pattern import PatternSet
 from waooaw.events.position import BEGINNING, Position, format_position, previous_position
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from waooaw.events.clock import Clock
     from waooaw.events.cursor import Cursor
     from waooaw.events.engine.contract import Engine, LogState
-    from waooaw.events.epoch import Gap
     from waooaw.events.event import StoredEvent
 
 PAGE_EVENTS_MAX: Final = 1000
@@ -41,6 +41,14 @@ class Query:
     end: Bound = NOW
     newest_first: bool = False
     limit: int = 100
+
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether the start names a place, so that what is missing after it is a gap."""
+        match self.start:
+            case After() | At(is_time=False):
+                return True
+        return False
 
     def matches(self, event: StoredEvent) -> bool:
         """Tell whether an event is one of those asked for."""
@@ -103,13 +111,14 @@ class EventStore:
                 limit=min(_READ_EVENTS, SCAN_EVENTS_MAX - scan.looked_at),
                 newest_first=query.newest_first,
             )
-            if not query.newest_first and page.trimmed_through > scan.after and query.start != EARLIEST:
-                gap = gap or history.after_trim(scan.after)[1]
+            if page.trimmed_through > scan.after and not query.newest_first and query.asks_for_all:
+                # What was trimmed since ``history`` was taken, or in this instant, is known from the page alone.
+                gap = gap or Gap(history.cursor(scan.after), history.cursor(page.trimmed_through), "retention")
             scan.take(page.events, page.reached)
             if scan.looked_at >= SCAN_EVENTS_MAX or self._clock.monotonic() > deadline:
                 break
             await asyncio.sleep(0)
-        return StorePage(tuple(scan.found), history.cursor(scan.place), scan.is_at_end, gap)
+        return StorePage(tuple(scan.found), history.cursor(min(scan.place, history.last)), scan.is_at_end, gap)
 
 
 class _Scan:

@@ -83,7 +83,7 @@ class EventMetrics:
         self.totals.errors += 1
         self.refusals[error.code] += 1
         if event_type is not None:
-            self.types.get(event_type, self._other()).errors += 1
+            (self.types.get(event_type) or self._other()).errors += 1
 
     def failed(self, error: Exception) -> None:
         """Report a defect: an exception that should have been one of ours."""

@@ -29,7 +29,7 @@ class Ring:
     def clear(self, start: Position) -> None:
         """Forget all: what comes next begins after ``start``."""
         self.start = start
-        self._frames: list[Frame] = []
+        self._frames: list[Frame | None] = []
         self._lasts: list[Position] = []
         self._sizes: list[int] = []
         self._head = 0
@@ -45,6 +45,7 @@ class Ring:
         while self._size_bytes > self._size_bytes_max:
             self.start = self._lasts[self._head]
             self._size_bytes -= self._sizes[self._head]
+            self._frames[self._head] = None
             self._head += 1
         if self._head >= _COMPACT_AT and self._head * 2 > len(self._frames):
             del self._frames[: self._head], self._lasts[: self._head], self._sizes[: self._head]
@@ -57,6 +58,7 @@ class Ring:
     def after(self, position: Position) -> Iterator[StoredEvent]:
         """Return what follows a covered position, oldest first."""
         for index in range(bisect_right(self._lasts, position, lo=self._head), len(self._frames)):
-            for event in self._frames[index].events:
+            frame = self._frames[index]
+            for event in () if frame is None else frame.events:
                 if event.position > position:
                     yield event

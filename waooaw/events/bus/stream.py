@@ -13,7 +13,8 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, Generic
 
 from waooaw.events.bus.sink import Payload
-from waooaw.events.errors import UnavailableError, WowEventError
+from waooaw.events.epoch import Gap
+from waooaw.events.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from waooaw.events.bus.sink import Framing, Sink
     from waooaw.events.cursor import Cursor
     from waooaw.events.engine.contract import EventLog
-    from waooaw.events.epoch import Gap, History
+    from waooaw.events.epoch import History
     from waooaw.events.event import StoredEvent
     from waooaw.events.pattern import PatternSet
     from waooaw.events.position import Position
@@ -101,7 +102,8 @@ class Stream(Generic[Payload]):
     @property
     def cursor(self) -> Cursor:
         """Everything at or before it was written to the sink."""
-        return self._source.history.cursor(self._source.hub.reached if self.live else self._position)
+        reached = self._source.hub.reached
+        return self._source.history.cursor(reached if self.live else min(self._position, reached))
 
     def demote(self, position: Position) -> None:
         """Leave live delivery, having got everything up to a position."""
@@ -152,17 +154,15 @@ class Stream(Generic[Payload]):
             await asyncio.sleep(RETRY_SECONDS)
             return
         if page.trimmed_through > self._position:
-            self._tell_gap()
+            self._tell_gap(page.trimmed_through)
             return
         start = bisect_right(page.events, self._position, key=_position_of)
         self._write_matching(page.events[start:], page.reached)
 
-    def _tell_gap(self) -> None:
-        position, gap = self._source.history.after_trim(self._position)
-        if gap is None:
-            message = "a page of the log was trimmed beyond what the log says of itself"
-            raise WowEventError(message)
-        self._position = position
+    def _tell_gap(self, trimmed_through: Position) -> None:
+        history = self._source.history
+        gap = Gap(history.cursor(self._position), history.cursor(trimmed_through), "retention")
+        self._position = trimmed_through
         self._source.metrics.gap(gap.reason)
         self.sink.write(self.framing.gap(gap))
 

@@ -138,7 +138,10 @@ class LiveChannel(Protocol):
     """Carries frames from appends to listeners, in order. It may lose some; the log decides."""
 
     def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
-        """Call ``listener`` with every frame from now on; return what ends it. It must not raise nor block."""
+        """Call ``listener`` with every frame from now on; return what ends it (harmless twice).
+
+        The listener must not raise nor block.
+        """
         ...
 
 

@@ -30,13 +30,15 @@ def identity_hash(source: str, event_id: str) -> int:
 
 
 class Deduplication:
-    """The ids of one bus inside the window, oldest first."""
+    """The ids of one bus inside the window, oldest first; ``recent`` are all that came after ``known_after``."""
 
-    def __init__(self, window: DeduplicationWindow, recent: Iterable[tuple[Position, str, str]]) -> None:
+    def __init__(
+        self, window: DeduplicationWindow, recent: Iterable[tuple[Position, str, str]], known_after: Position
+    ) -> None:
         self._window = window
         self._positions: dict[int, Position] = {}
         self._order: deque[int] = deque()
-        self._cut_at: Position | None = None
+        self._cut_at: Position | None = known_after
         for position, source, event_id in recent:
             self.remember(identity_hash(source, event_id), position)
 

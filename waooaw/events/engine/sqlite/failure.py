@@ -28,6 +28,8 @@ def write_failure(error: sqlite3.Error) -> UnavailableError:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
     if code == sqlite3.SQLITE_FULL:
         return storage_full("the disk is full")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:  # met where a transaction begins: nothing was written
+        return UnavailableError("another program is writing to the store; let no other program open it")
     return StorageFailedError(
         f"the store could not be written ({error}); check the disk, then start the service anew",
         outcome="unknown",

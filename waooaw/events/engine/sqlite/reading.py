@@ -56,10 +56,11 @@ class Reading:
     async def open(self, stack: AsyncExitStack) -> None:
         """Start the threads."""
         self._executor = ThreadPoolExecutor(THREADS, "wowevent-read")
-        stack.callback(self._close)
+        stack.push_async_callback(self._close)
 
-    def _close(self) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+    async def _close(self) -> None:
+        # Reads that wait are finished: cancelling them would look to their callers like a cancellation of their own.
+        await asyncio.to_thread(self._executor.shutdown)
         for connection in self._connections:
             connection.close()
 

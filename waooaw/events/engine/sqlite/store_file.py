@@ -37,6 +37,7 @@ _WRITER_SETTINGS: Final = (
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
     "PRAGMA cache_size = -32768",
     "PRAGMA trusted_schema = OFF",
+    "PRAGMA busy_timeout = 0",  # the event loop does not wait for another program's lock
 )
 _READER_SETTINGS: Final = (
     "PRAGMA query_only = ON",
@@ -80,62 +81,74 @@ def lock(path: Path, stack: ExitStack) -> None:
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 
 
-def open_writer(path: str) -> sqlite3.Connection:
-    """Open the one connection that writes. The event loop and the commit thread use it in turn, never together."""
-    return _connect(path, _WRITER_SETTINGS)
-
-
 def open_reader(path: str) -> sqlite3.Connection:
     """Open a connection that only reads, for one thread."""
-    return _connect(path, _READER_SETTINGS)
-
-
-def _connect(path: str, settings: tuple[str, ...]) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    connection = _connect(path)
     try:
-        for setting in settings:
-            connection.execute(setting).fetchall()
+        _set(connection, _READER_SETTINGS)
     except sqlite3.DatabaseError:
         connection.close()
         raise
     return connection
 
 
+def _connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def _set(connection: sqlite3.Connection, settings: tuple[str, ...]) -> None:
+    for setting in settings:
+        connection.execute(setting).fetchall()
+
+
 def open_store(path: str) -> sqlite3.Connection:
-    """Open a store for writing, making it if it is new; raises `StorageFormatError` or `StorageCorruptError`."""
+    """Open the one connection that writes to a store, making the store if it is new.
+
+    The event loop and the commit thread use it in turn, never together. Raises `StorageFormatError` or
+    `StorageCorruptError`; a file of another program is left as it is.
+    """
     try:
-        connection = open_writer(path)
+        connection = _connect(path)
     except sqlite3.DatabaseError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     try:
-        _check_format(path, connection)
+        is_new = _check_format(path, connection)
+        _set(connection, _WRITER_SETTINGS)
+        if is_new:
+            _create(connection)
     except sqlite3.DatabaseError as error:
         connection.close()
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     except StartupError:
         connection.close()
         raise
     return connection
 
 
-def _check_format(path: str, connection: sqlite3.Connection) -> None:
+def _create(connection: sqlite3.Connection) -> None:
+    schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+    connection.executescript(
+        f"BEGIN; {schema} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+    )
+
+
+def _check_format(path: str, connection: sqlite3.Connection) -> bool:
+    """Tell whether a file is empty; raises `StorageFormatError` for one that is not of this format."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (application, version, tables) == (0, 0, 0):
-        schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
-        connection.executescript(
-            f"BEGIN; {schema} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
-        )
-    elif application != APPLICATION_ID:
+        return True
+    if application != APPLICATION_ID:
         message = f"{path} is an SQLite file of another program; choose another --data-directory"
         raise StorageFormatError(message)
-    elif version != FORMAT:
+    if version != FORMAT:
         message = (
             f"the store {path} has format {version}, this release knows format {FORMAT}; "
             "start the release that wrote it, or choose another --data-directory"
         )
         raise StorageFormatError(message)
+    return False
 
 
 def check_integrity(path: str, connection: sqlite3.Connection, *, expired: Callable[[], bool]) -> bool:
@@ -149,9 +162,9 @@ def check_integrity(path: str, connection: sqlite3.Connection, *, expired: Calla
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             return False
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     except sqlite3.DatabaseError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     finally:
         connection.set_progress_handler(None, 0)
     if verdict != "ok":
@@ -159,7 +172,8 @@ def check_integrity(path: str, connection: sqlite3.Connection, *, expired: Calla
     return True
 
 
-def _unreadable(path: str, error: sqlite3.DatabaseError) -> StartupError:
+def unreadable(path: str, error: sqlite3.Error) -> StartupError:
+    """Return what it means that a store cannot be opened."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
         return _damaged(path, str(error))

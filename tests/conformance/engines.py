@@ -1,0 +1,141 @@
+"""The engines that the suite is run over. A new one is one more row of `ENGINES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from waooaw.events.clock import Clock
+from waooaw.events.engine.contract import Engine
+from waooaw.events.engine.sqlite import DeduplicationWindow, SqliteEngine, SqliteOptions
+from waooaw.events.errors import WowEventError
+from waooaw.events.event import Entry, StoredEvent
+from waooaw.events.identifier import Identifiers
+from waooaw.events.position import BEGINNING, END, Position
+from waooaw.events.receipt import Receipt
+from waooaw.events.testing import ManualClock, SequentialIdentifiers
+
+BUS: Final = "default"
+OTHER_BUS: Final = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """What an engine is made from."""
+
+    directory: Path
+    clock: Clock
+    identifiers: Identifiers
+    deduplication_seconds: int
+    deduplication_ids: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineKind:
+    """One engine in one mode, and what it declares of itself: the suite expects exactly that."""
+
+    name: str
+    survives_reopen: bool
+    build: Callable[[Build], Engine]
+
+
+class EngineUnderTest:
+    """One store: open it, close it, open it again. Time and identifiers are the test's."""
+
+    def __init__(self, kind: EngineKind, directory: Path) -> None:
+        self.survives_reopen = kind.survives_reopen
+        self.clock = ManualClock()
+        self.identifiers = SequentialIdentifiers()
+        self._kind = kind
+        self._directory = directory
+        self._stack: AsyncExitStack | None = None
+
+    async def open(self, *, deduplication_seconds: int = 300, deduplication_ids: int = 1_000_000) -> Engine:
+        """Open the store with a new engine, which stands for a new process."""
+        engine = self._kind.build(
+            Build(
+                directory=self._directory,
+                clock=self.clock,
+                identifiers=self.identifiers,
+                deduplication_seconds=deduplication_seconds,
+                deduplication_ids=deduplication_ids,
+            )
+        )
+        async with AsyncExitStack() as stack:
+            await engine.open(stack)
+            self._stack = stack.pop_all()
+        return engine
+
+    async def close(self) -> None:
+        """Close the store; harmless where it is not open."""
+        if self._stack is not None:
+            await self._stack.aclose()
+
+    async def reopen(self, *, deduplication_seconds: int = 300, deduplication_ids: int = 1_000_000) -> Engine:
+        """Close the store and open it again."""
+        await self.close()
+        return await self.open(deduplication_seconds=deduplication_seconds, deduplication_ids=deduplication_ids)
+
+
+class Writer:
+    """A replica's way to append: registered, one sequence after the other."""
+
+    def __init__(self, engine: Engine, bus: str, name: str, routes_version: str) -> None:
+        self.engine = engine
+        self.bus = bus
+        self.name = name
+        self.routes_version = routes_version
+        self.sequence = 0
+
+    @classmethod
+    async def registered(cls, engine: Engine, bus: str = BUS) -> Writer:
+        """Register with an engine."""
+        registration = await engine.register(bus)
+        return cls(engine, bus, registration.writer, registration.routes_version)
+
+    async def answers(self, *entries: Entry) -> tuple[Receipt | WowEventError, ...]:
+        """Append under the next sequence; return what the engine answers."""
+        self.sequence += 1
+        return await self.again(*entries)
+
+    async def again(self, *entries: Entry) -> tuple[Receipt | WowEventError, ...]:
+        """Append under the last sequence once more."""
+        return await self.engine.append(self.bus, self.name, self.sequence, self.routes_version, entries)
+
+    async def append(self, *entries: Entry) -> list[Receipt]:
+        """Append what must be accepted; return the receipts."""
+        answers = await self.answers(*entries)
+        receipts = [answer for answer in answers if isinstance(answer, Receipt)]
+        assert len(receipts) == len(entries), answers
+        return receipts
+
+
+async def stored(engine: Engine, bus: str = BUS, after: Position = BEGINNING) -> list[StoredEvent]:
+    """Return all that a bus holds, page by page."""
+    found: list[StoredEvent] = []
+    while True:
+        page = await engine.read(bus, after, through=END, limit=10_000)
+        found.extend(page.events)
+        if not page.events:
+            return found
+        after = page.reached
+
+
+def _sqlite(path: Path | None, build: Build) -> Engine:
+    window = DeduplicationWindow(build.deduplication_seconds, build.deduplication_ids)
+    return SqliteEngine(
+        path,
+        (BUS, OTHER_BUS),
+        clock=build.clock,
+        identifiers=build.identifiers,
+        options=SqliteOptions(deduplication=window, reserve_bytes=0),
+    )
+
+
+ENGINES: Final = (
+    EngineKind(name="memory", survives_reopen=False, build=lambda build: _sqlite(None, build)),
+    EngineKind(name="sqlite", survives_reopen=True, build=lambda build: _sqlite(build.directory / "events.db", build)),
+)
