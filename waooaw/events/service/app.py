@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -12,7 +11,7 @@ from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.clock import SystemClock
 from waooaw.events.engine import engine_for
 from waooaw.events.engine.sqlite import DeduplicationWindow, SqliteOptions
-from waooaw.events.identifier import RandomIdentifiers
+from waooaw.events.identifier import RandomIdentifiers, new_chance
 from waooaw.events.retention import RetentionLimits
 from waooaw.events.service import sse, websocket
 from waooaw.events.service.answering import answer, finish_headers
@@ -62,7 +61,7 @@ def bus_options(settings: Settings) -> BusOptions:
 
 async def open_context(settings: Settings, stack: AsyncExitStack) -> Context:
     """Open the engine and the bus; the stack closes them again."""
-    clock, random = SystemClock(), SystemRandom()
+    clock, random = SystemClock(), new_chance()
     streams = OpenStreams(
         random, ping_seconds=settings.stream_ping_seconds, age_seconds=settings.connection_age_seconds
     )
