@@ -44,6 +44,11 @@ fmt: $(VENV)/.development ## repair what the linter can, and format
 bench: develop ## measure (make bench ARGS="--help")
 	@$(BIN)/python -m bench $(ARGS)
 
+# The numbers of these runs are in tests/fault/parameters.py. A run prints its seed: make fault FAULT_SEED=1234 repeats it.
+.PHONY: fault
+fault: develop ## break it at length: kills, cuts, stuck readers, full disks (make fault FAULT_ROUNDS=500 ARGS="-k kill")
+	@FAULT=long $(BIN)/python -m pytest --override-ini timeout=3600 --capture=no tests/fault $(ARGS)
+
 .PHONY: lock
 lock: $(BIN)/python ## pin the dependencies anew where pyproject.toml asks for it (all of them: ARGS=--upgrade)
 	$(BIN)/python -m pip install --quiet uv

@@ -1,0 +1,52 @@
+"""How long and how hard the runs are: short in the suite, long under ``make fault``, each to be set by its variable."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+LONG: Final = "long"
+MODE_VARIABLE: Final = "FAULT"
+SEED_VARIABLE: Final = "FAULT_SEED"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One number of a run and the environment variable that sets it."""
+
+    variable: str
+    short: float
+    long: float
+    meaning: str
+
+    @property
+    def value(self) -> float:
+        """The number for this run."""
+        text = os.environ.get(self.variable)
+        if text:
+            return float(text)
+        return self.long if is_long() else self.short
+
+    @property
+    def count(self) -> int:
+        """The number, where it counts things."""
+        return int(self.value)
+
+
+def is_long() -> bool:
+    """Tell whether this is ``make fault``."""
+    return os.environ.get(MODE_VARIABLE) == LONG
+
+
+ROUNDS: Final = Parameter("FAULT_ROUNDS", 10, 100, "kills of the service under load")
+ROUND_EVENTS: Final = Parameter("FAULT_ROUND_EVENTS", 500, 500, "events accepted before each kill")
+JOINS: Final = Parameter("FAULT_JOINS", 100, 1000, "joins of history to live")
+JOIN_RATE: Final = Parameter("FAULT_JOIN_RATE", 1000, 1500, "events a second published meanwhile")
+READERS: Final = Parameter("FAULT_READERS", 100, 500, "readers, the stuck ones among them")
+STUCK: Final = Parameter("FAULT_STUCK", 10, 50, "readers that never read")
+READER_RATE: Final = Parameter("FAULT_READER_RATE", 200, 500, "events a second published to the readers")
+READER_SECONDS: Final = Parameter("FAULT_READER_SECONDS", 2, 10, "seconds of each phase, with and without the stuck")
+READER_PHASES: Final = Parameter("FAULT_READER_PHASES", 1, 3, "times that both phases are measured, in turns")
+READER_BYTES: Final = Parameter("FAULT_READER_BYTES", 6000, 1000, "bytes of data of each of these events")
+DISK_MIB: Final = Parameter("FAULT_DISK_MIB", 24, 64, "size of the disk that is filled")
