@@ -160,7 +160,7 @@ class Acceptance:
 def _items_decoder(events_max: int) -> Callable[[bytes], msgspec.Struct]:
     """Return a decoder of arrays that stops at the first element too many.
 
-    A list would be made whole before its length is known, and eight megabytes hold four million elements. An array can be
+    A list would be made whole before its length is known; eight megabytes hold four million elements. An array can be
     decoded as a record as well, whose fields here are optional and bounded in number.
     """
     fields = [(f"item{index}", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for index in range(events_max)]

@@ -179,10 +179,7 @@ def _pointer(name: str) -> str:
 
 def find_violations(attributes: Mapping[str, object]) -> list[Violation]:
     """Return everything that is wrong with the attributes of an event (its data apart), in their order."""
-    found: list[Violation] = []
-    for name in REQUIRED:
-        if name not in attributes:
-            found.append(Violation(f"#/{name}", "is required", "required"))
+    found = [Violation(f"#/{name}", "is required", "required") for name in REQUIRED if name not in attributes]
     for name, value in attributes.items():
         rule = _RULES.get(name)
         fault = rule(value) if rule is not None else _extension(name, value)

@@ -38,7 +38,7 @@ _decode_spellings: Final = msgspec.json.Decoder(float_hook=_Spelling).decode
 def read_json(text: bytes, *, depth_max: int = DEPTH_MAX, bytes_max: int | None = None) -> tuple[object, bytes]:
     """Return the value of a JSON text, and the text without white space between tokens.
 
-    Raises `MalformedJsonError`, `TooDeepError` or `NumberOutOfRangeError`; and `EventTooLargeError` for a text that is over
+    Raises `MalformedJsonError`, `TooDeepError` or `NumberOutOfRangeError`; and `EventTooLargeError` for a text over
     ``bytes_max`` without its white space, before values are made of it: they take up to thirty times its size.
     """
     try:

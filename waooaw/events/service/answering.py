@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CORS_METHODS: Final = "GET, POST"
 CORS_HEADERS: Final = "*"
 CORS_SECONDS: Final = "600"
+CORS_EXPOSED: Final = "Link, Retry-After"
 
 
 @web.middleware
@@ -34,12 +35,18 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except WowEventError as error:
-        return problem_response(error)
+        return _last_if_unread(request, problem_response(error))
     except web.HTTPException as error:
-        return _answer_aiohttp(request, error, context)
+        return _last_if_unread(request, _answer_aiohttp(request, error, context))
     finally:
         context.end_request()
-        connection.end_request()
+
+
+def _last_if_unread(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Announce the end of a connection whose body was not read: what follows on it could be taken for a request."""
+    if not request.content.is_eof():
+        response.force_close()
+    return response
 
 
 def _answer_aiohttp(request: web.Request, error: web.HTTPException, context: Context) -> web.StreamResponse:
@@ -75,10 +82,15 @@ async def finish_headers(request: web.Request, response: web.StreamResponse) -> 
     context = request.app[CONTEXT]
     headers = response.headers
     headers.popall("Server", None)
-    if context.should_close(cast("Connection", request.protocol)) and response.status != 101:  # noqa: PLR2004 - an upgrade
+    connection = cast("Connection", request.protocol)
+    # What is left of a body that nobody read must not be taken for the next request.
+    closes = context.should_close(connection) or not request.content.is_eof()
+    if closes and response.status != 101:  # noqa: PLR2004 - an upgrade
+        connection.is_leaving = True
         response.force_close()
         headers["Connection"] = "close"
-    allowed = context.settings.allowed_origins
-    if allowed and (origin := request.headers.get("Origin")) in allowed:
-        headers["Access-Control-Allow-Origin"] = origin
-        headers["Vary"] = "Origin"
+    if allowed := context.settings.allowed_origins:
+        headers.add("Vary", "Origin")
+        if (origin := request.headers.get("Origin")) in allowed:
+            headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = CORS_EXPOSED

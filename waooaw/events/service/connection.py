@@ -4,6 +4,7 @@ Rule 1: headers are complete in time, or the connection is answered 408 and clos
 Rule 2: bytes that a client never takes do not wait for ever.
 Rule 3: what cannot be parsed is answered as a problem, and is no line in the log.
 Rule 4: WebSocket frames of a client are masked (RFC 6455 section 5.1), which aiohttp does not insist on.
+Rule 5: a WebSocket message that has begun is complete in time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import socket
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from aiohttp import web
+from aiohttp import WSCloseCode, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from waooaw.events.errors import (
@@ -24,17 +25,22 @@ from waooaw.events.errors import (
     WowEventError,
 )
 from waooaw.events.service.masking import MaskingGuard
-from waooaw.events.service.problems import problem_response, raw_problem
+from waooaw.events.service.problems import error_of_http, problem_response, raw_problem
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
+    from waooaw.events.settings import Settings
 
 _log = logging.getLogger("wowevent.service")
 
 _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 """Linux: a peer that acknowledges nothing for this long is gone (RFC 5482), also one that vanished without a word."""
+
+
+LINGER_SECONDS: Final = 1.0
+"""A refused client gets this long to take the answer, while what it still sends is dropped."""
 
 
 class Admission(Protocol):
@@ -60,10 +66,13 @@ class Connection(web.RequestHandler):
     """A connection. The listener looks at it once a second."""
 
     __slots__ = (
+        "_guard",
+        "_message_since",
+        "_refused_at",
         "_untaken",
         "_untaken_since",
         "head_since",
-        "in_request",
+        "is_leaving",
         "is_old",
         "listener",
         "lost",
@@ -77,9 +86,12 @@ class Connection(web.RequestHandler):
         self.head_since: float | None = loop.time()
         self.move_at = listener.move_at(loop.time())
         self.is_old = False
-        self.in_request = False
+        self.is_leaving = False
         self.written_bytes = 0
         self.lost: Callable[[], None] | None = None
+        self._guard: MaskingGuard | None = None
+        self._message_since: tuple[int, float] | None = None
+        self._refused_at: float | None = None
         self._untaken = 0
         self._untaken_since: float | None = None
 
@@ -92,6 +104,7 @@ class Connection(web.RequestHandler):
         if not self.listener.admit(self):
             message = "too many connections; try again, or try another replica"
             self.refuse(OverloadedError(message, retry_after_seconds=2))
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell whoever writes to this connection that it is gone."""
@@ -102,41 +115,69 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Note when a request began to arrive."""
-        if self.head_since is None and not self.in_request:
+        if self.head_since is None and not self._request_in_progress:
             self.head_since = self._loop.time()
         super().data_received(data)
 
-    def set_parser(self, parser: Any, data_received_cb: Callable[[], None] | None = None) -> None:  # noqa: ANN401 - aiohttp's
+    def set_parser(
+        self,
+        parser: Any,  # noqa: ANN401 - aiohttp's
+        data_received_cb: Callable[[], None] | None = None,
+    ) -> None:
         """Go over to WebSocket frames, each looked at before aiohttp parses it."""
-        super().set_parser(MaskingGuard(parser), data_received_cb)  # type: ignore[arg-type]  # it has the parser's methods
+        self._guard = MaskingGuard(parser)
+        super().set_parser(self._guard, data_received_cb)  # type: ignore[arg-type]  # it has the parser's methods
 
     def begin_request(self) -> None:
         """The headers of a request are complete, and it is being answered."""
-        self.in_request = True
         self.head_since = None
 
-    def end_request(self) -> None:
-        """The request is answered."""
-        self.in_request = False
-
     def refuse(self, error: WowEventError) -> None:
-        """Answer a problem where no request could be read, and close."""
-        if self.transport is not None:
-            self.transport.write(raw_problem(error))
-        self.force_close()
+        """Answer a problem where no request could be read; `look` closes the connection a little later.
 
-    def look(self, now: float, *, header_seconds: float, stalled_seconds: float) -> None:
+        What still comes until then is read and dropped: a close with unread bytes is a reset, and overtakes the answer.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(raw_problem(error))
+        transport.write_eof()
+        self._refused_at = self._loop.time()
+        self._force_close = True
+        if self._waiter is not None:
+            self._waiter.cancel()
+
+    def look(self, now: float, settings: Settings) -> None:
         """Close the connection if it broke a deadline. Called once a second."""
         transport = self.transport
         if transport is None:
             return
         self.is_old = now >= self.move_at
-        if self.head_since is not None and not self.in_request and now - self.head_since > header_seconds:
-            message = f"the headers of the request were not complete within {header_seconds:g} s"
+        if self._refused_at is not None:
+            if now - self._refused_at > LINGER_SECONDS:
+                transport.abort()
+        elif self._is_head_late(now, settings.header_seconds):
+            message = f"the headers of the request were not complete within {settings.header_seconds:g} s"
             self.refuse(RequestTimeoutError(message))
-        elif self._is_stalled(transport.get_write_buffer_size(), now, stalled_seconds):
+        elif self._is_stalled(transport.get_write_buffer_size(), now, settings.stalled_seconds):
             _log.info("connection.stalled", extra={"peer": self.peername, "untaken_bytes": self._untaken})
             transport.abort()
+        elif self._guard is not None and self._is_message_late(self._guard, now, settings.body_seconds):
+            self._guard.fail(WSCloseCode.POLICY_VIOLATION, "the message was not complete in time")
+
+    def _is_head_late(self, now: float, header_seconds: float) -> bool:
+        if self.head_since is None or self._request_in_progress or self.is_leaving:
+            return False
+        return now - self.head_since > header_seconds
+
+    def _is_message_late(self, guard: MaskingGuard, now: float, body_seconds: float) -> bool:
+        """Tell whether the same message has been on its way for too long."""
+        if not guard.is_within_message:
+            self._message_since = None
+            return False
+        if self._message_since is None or self._message_since[0] != guard.messages:
+            self._message_since = (guard.messages, now)
+        return now - self._message_since[1] > body_seconds
 
     def _is_stalled(self, buffered_bytes: int, now: float, stalled_seconds: float) -> bool:
         """Tell whether nothing was taken for too long; ``written - buffered`` is what was taken."""
@@ -149,19 +190,40 @@ class Connection(web.RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,  # noqa: ARG002 - aiohttp's signature
+        request: web.BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - aiohttp's signature
+        message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what aiohttp could not read, or what failed in a handler."""
+        if isinstance(exc, ConnectionError):
+            raise exc
         if isinstance(exc, BadHttpMessage):
-            response = problem_response(_unreadable(exc))
-        else:
-            _log.error("request.failed", exc_info=exc, extra={"status": status})
-            response = problem_response(WowEventError("the service failed; its log says why"))
+            # Without a request there is no application whose hooks would see to the headers.
+            self.refuse(_unreadable(exc))
+            raise ConnectionAbortedError(exc.message)
+        _log.error("request.failed", exc_info=exc, extra={"status": status})
+        if request.writer.output_size:
+            message = "the response had begun"
+            raise ConnectionAbortedError(message) from exc
+        response = problem_response(WowEventError("the service failed; its log says why"))
         response.force_close()
         return response
+
+    def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Send a response; what aiohttp answers before any handler of ours runs becomes a problem first."""
+        if isinstance(resp, web.HTTPException):
+            self.begin_request()
+            resp = problem_response(error_of_http(resp.status, resp.text or resp.reason))
+        return super().finish_response(request, resp, start_time)
+
+    def log_exception(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - aiohttp's
+        """Write what aiohttp found wrong, but for bodies that broke off: the client's doing, and answered already."""
+        error = options.get("exc_info")
+        if not isinstance(error, (web.RequestPayloadError, ConnectionError)):
+            _log.error("connection.failed", exc_info=error, extra={"detail": str(args[0]) if args else ""})
 
 
 def _unreadable(error: BadHttpMessage) -> WowEventError:

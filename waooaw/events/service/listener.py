@@ -23,6 +23,9 @@ BACKLOG: Final = 1024
 
 LOOK_SECONDS: Final = 1.0
 
+USER_TIMEOUT_MS_MAX: Final = 2**31 - 1
+"""The kernel keeps it in an int."""
+
 
 def bind(settings: Settings) -> socket.socket:
     """Take the address, not yet accepting; raises `StartupError` where that cannot be."""
@@ -32,7 +35,7 @@ def bind(settings: Settings) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         bound = socket.socket(family, kind, protocol)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name with an empty label is no name at all (IDNA)
         raise _cannot_bind(host, port, error) from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -53,7 +56,7 @@ class Listener:
         self._random = random
         self._connections: set[Connection] = set()
         self._accepting: asyncio.Server | None = None
-        self.user_timeout_ms = int(settings.stalled_seconds * 1000)
+        self.user_timeout_ms = min(int(settings.stalled_seconds * 1000), USER_TIMEOUT_MS_MAX)
         host, port = bound.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -104,14 +107,12 @@ class Listener:
             await asyncio.sleep(LOOK_SECONDS)
             now = loop.time()
             for connection in tuple(self._connections):
-                connection.look(
-                    now,
-                    header_seconds=self._settings.header_seconds,
-                    stalled_seconds=self._settings.stalled_seconds,
-                )
+                connection.look(now, self._settings)
 
 
-def _cannot_bind(host: str, port: int, error: OSError) -> StartupError:
+def _cannot_bind(host: str, port: int, error: OSError | UnicodeError) -> StartupError:
+    if not isinstance(error, OSError):
+        return StartupError(f"{host[:64]!r} is no host name; choose another by --host")
     if error.errno == errno.EADDRINUSE:
         return StartupError(f"port {port} of {host} is in use; stop what listens there, or choose another by --port")
     if error.errno == errno.EACCES:

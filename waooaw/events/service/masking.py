@@ -1,7 +1,7 @@
 """Sees to it that a client masks its WebSocket frames.
 
 RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." Only the heads
-of frames are looked at; payloads are passed over.
+of frames are looked at; payloads are passed over. What is seen on the way tells whether a message is still on its way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ from aiohttp.helpers import set_exception
 
 _HEAD_BYTES: Final = 2
 _MASK_BIT: Final = 0x80
+_FINAL_BIT: Final = 0x80
+_OPCODE_BITS: Final = 0x0F
+_CONTINUATION: Final = 0
+_CONTROL: Final = 8
+"""Opcodes from here on are control frames (section 5.5)."""
 _KEY_BYTES: Final = 4
 _EXTENDED: Final = {126: 2, 127: 8}
 """Bytes of extended length by the length in the head (section 5.2)."""
@@ -21,13 +26,26 @@ _EXTENDED: Final = {126: 2, 127: 8}
 class MaskingGuard:
     """Stands before aiohttp's frame parser, with its methods."""
 
-    __slots__ = ("_failed", "_head", "_parser", "_passing")
+    __slots__ = ("_failed", "_fragmented", "_head", "_parser", "_passing", "messages")
 
     def __init__(self, parser: Any) -> None:  # noqa: ANN401 - one of two classes of aiohttp's, by build
         self._parser = parser
         self._head = b""
         self._passing = 0
+        self._fragmented = False
         self._failed = False
+        self.messages = 0
+
+    @property
+    def is_within_message(self) -> bool:
+        """Whether a message has begun that is not complete yet; ``messages`` counts those begun."""
+        return self._passing > 0 or self._fragmented or bool(self._head)
+
+    def fail(self, code: WSCloseCode, reason: str) -> None:
+        """Have the socket closed with a code. Nothing that comes after is parsed."""
+        if not self._failed:
+            self._failed = True
+            set_exception(self._parser.queue, WebSocketError(code, reason))
 
     def feed_eof(self) -> None:
         """The client sends no more."""
@@ -38,9 +56,7 @@ class MaskingGuard:
         if self._failed:
             return True, b""
         if not self._all_masked(data):
-            self._failed = True
-            error = WebSocketError(WSCloseCode.PROTOCOL_ERROR, "frames of a client must be masked")
-            set_exception(self._parser.queue, error)
+            self.fail(WSCloseCode.PROTOCOL_ERROR, "frames of a client must be masked")
             return True, b""
         answer: tuple[bool, bytes] = self._parser.feed_data(data)
         return answer
@@ -62,6 +78,7 @@ class MaskingGuard:
             head_end = place + _HEAD_BYTES + extended
             if len(data) < head_end:
                 break
+            self._begin_frame(data[place])
             if extended:
                 length = int.from_bytes(data[place + _HEAD_BYTES : head_end], "big")
             frame_end = head_end + _KEY_BYTES + length
@@ -71,3 +88,11 @@ class MaskingGuard:
             place = frame_end
         self._head = data[place:]
         return True
+
+    def _begin_frame(self, first: int) -> None:
+        """Note from the first byte of a frame whether a message begins or goes on (section 5.4)."""
+        opcode = first & _OPCODE_BITS
+        if opcode >= _CONTROL:
+            return
+        self.messages += opcode != _CONTINUATION
+        self._fragmented = not first & _FINAL_BIT

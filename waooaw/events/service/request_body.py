@@ -24,6 +24,10 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 """zlib's window setting for the gzip format (zlib.net/manual.html, inflateInit2)."""
 
 
+MEMBERS_MAX: Final = 100
+"""Members of one gzip body: tools make one, log shippers a few. Each costs a copy of all that follows it."""
+
+
 async def read_body(request: web.Request, settings: Settings) -> bytes:
     """Return the body; raises the error that says why it cannot be had."""
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
@@ -68,7 +72,9 @@ async def _read_chunks(content: StreamReader, limit: int) -> bytes:
 def unpack(packed: bytes, limit: int) -> bytes:
     """Unpack gzip (RFC 1952), also of several members; never makes more than ``limit`` and one byte."""
     unpacked = b""
-    while packed:
+    for _ in range(MEMBERS_MAX):
+        if not packed:
+            return unpacked
         member = zlib.decompressobj(_GZIP)
         try:
             unpacked += member.decompress(packed, limit + 1 - len(unpacked))
@@ -81,6 +87,9 @@ def unpack(packed: bytes, limit: int) -> bytes:
             message = "the gzip body is cut short"
             raise InvalidRequestError(message)
         packed = member.unused_data
+    if packed:
+        message = f"the gzip body has more than {MEMBERS_MAX} members"
+        raise InvalidRequestError(message)
     return unpacked
 
 
