@@ -156,7 +156,7 @@ async def test_reading_selects(bus_url: str) -> None:
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-async def test_pages_go_on_where_the_last_one_ended(bus_url: str, newest_first: bool) -> None:  # noqa: FBT001 - a case
+async def test_pages_go_on_where_the_last_one_ended(bus_url: str, newest_first: bool) -> None:  # noqa: FBT001 - pytest gives it by name
     """Following ``next`` gives every event once, in order, and says where the end is."""
     event_type = unique_type()
     async with connect(bus_url) as bus:

@@ -64,7 +64,7 @@ def test_the_outcome_of_a_publish_is_kept() -> None:
         (500, b'{"code":7}', False),
     ],
 )
-def test_what_is_not_known_says_whether_to_try_again(status: int, body: bytes, retryable: bool) -> None:  # noqa: FBT001 - a case
+def test_what_is_not_known_says_whether_to_try_again(status: int, body: bytes, retryable: bool) -> None:  # noqa: FBT001 - pytest gives it by name
     """Codes of later releases and answers of proxies become the nearest kind."""
     assert error_of_answer(URL, status, {}, body).retryable is retryable
 
