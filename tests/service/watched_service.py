@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from tests.service.frames import Socket
@@ -39,6 +40,11 @@ class WatchedService(ServiceProcess):
         """Count what the answer to a publish says was stored."""
         receipts = result.get("results", [result])
         self.accepted += sum(1 for receipt in receipts if "position" in receipt and not receipt["duplicate"])
+
+    def peak_memory_bytes(self) -> int:
+        """The most memory that the process has had so far (Linux: VmHWM, in KiB)."""
+        status = Path(f"/proc/{self.process_id}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) * 1024
 
     def check(self) -> None:
         """The log has exactly the events accepted, and what was thrown at the service made no line of an error."""

@@ -132,7 +132,11 @@ async def connected(port: int, *, receive_bytes: int | None = None) -> AsyncIter
     if receive_bytes is not None:
         connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     connecting.settimeout(0)
-    await asyncio.get_running_loop().sock_connect(connecting, ("127.0.0.1", port))
+    try:
+        await asyncio.get_running_loop().sock_connect(connecting, ("127.0.0.1", port))
+    except OSError:
+        connecting.close()
+        raise
     limit = 2**16 if receive_bytes is None else 2 * receive_bytes
     reader, writer = await asyncio.open_connection(sock=connecting, limit=max(limit, 2**20))
     wire = Wire(reader, writer)
@@ -178,5 +182,4 @@ async def exchange(port: int, sent: bytes) -> bytes:
     """Send bytes on a connection of their own, and return everything that comes until the service ends it."""
     async with connected(port) as wire:
         await wire.send(sent)
-        wire.writer.write_eof()
         return await wire.rest()

@@ -7,6 +7,7 @@ four have the plain names that platforms set), else it has its default. This mod
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
@@ -239,7 +240,7 @@ def _parse_number(info: SettingInfo, text: str, given_by: str) -> float:
     except ValueError:
         raise _invalid(given_by, text, f"must be {what}") from None
     low, high = info.rule.minimum, info.rule.maximum
-    if number != number or (low is not None and number < low) or (high is not None and number > high):  # noqa: PLR0124 - NaN is not itself
+    if not isfinite(number) or (low is not None and number < low) or (high is not None and number > high):
         span = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
         raise _invalid(given_by, text, f"must be {what}, {span}")
     return number

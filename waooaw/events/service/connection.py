@@ -132,6 +132,16 @@ class Connection(web.RequestHandler):
         """The headers of a request are complete, and it is being answered."""
         self.head_since = None
 
+    @property
+    def is_arriving(self) -> bool:
+        """Whether a request has begun to arrive, or may have: the connection is new."""
+        return self.head_since is not None and not self._request_in_progress
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered, waits or arrives."""
+        return self.head_since is None and not self._request_in_progress and not self._messages
+
     def refuse(self, error: WowEventError) -> None:
         """Answer a problem where no request could be read; `look` closes the connection a little later.
 

@@ -85,6 +85,18 @@ class Listener:
         if self._accepting is not None:
             self._accepting.close()
 
+    def close_idle(self) -> bool:
+        """Close connections that wait for a request; tell whether a request is on its way on any other.
+
+        The rest close with their answer. aiohttp's own way would drop what is left of a body that is being sent.
+        """
+        arriving = False
+        for connection in tuple(self._connections):
+            if connection.is_idle:
+                connection.close()
+            arriving = arriving or connection.is_arriving
+        return arriving
+
     def move_at(self, now: float) -> float:
         """Return when a connection made now has reached its age."""
         return now + spread_age(self._random, self._settings.connection_age_seconds)

@@ -22,7 +22,7 @@ from waooaw.events.service.listener import Listener, bind
 from waooaw.events.service.log_lines import configure_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from waooaw.events.service.context import Context
     from waooaw.events.settings import Settings
@@ -35,12 +35,22 @@ CLOSING_SECONDS: Final = 2.0
 EXIT_OK, EXIT_CUT = 0, 1
 
 
-def run_service(settings: Settings, announce: Callable[[str, str], None] | None = None) -> int:
+ARRIVAL_SECONDS: Final = 0.5
+"""How long requests that are on their way when accepting ends may take to arrive: their clients have sent them."""
+
+
+def run_service(
+    settings: Settings, announce: Callable[[str, str], None] | None = None, *, unread_variables: Sequence[str] = ()
+) -> int:
     """Serve until a signal; return the exit status: 0 after a whole drain, 1 where it was cut short.
 
-    ``announce`` is told the URL and where events are kept, once the service accepts connections. Raises `StartupError`.
+    ``announce`` is told the URL and where events are kept, once the service accepts connections. ``unread_variables``
+    are named in a warning. Raises `StartupError`.
     """
     configure_logging(settings.log_level, SystemClock().monotonic)
+    if unread_variables:
+        detail = "no setting has this name, and nothing reads it; the guide lists the settings"
+        _log.warning("settings.unknown", extra={"variables": list(unread_variables), "detail": detail})
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, announce))
 
@@ -85,8 +95,8 @@ async def _serve(settings: Settings, announce: Callable[[str, str], None] | None
         bus = context.running_bus
         location = "nowhere: the event bus is switched off" if bus is None else str(bus.details()["location"])
         _log.info("service.started", extra={"url": listener.url, "store": location})
-        for warning in [] if bus is None else bus.details()["warnings"]:
-            _log.warning("engine.warning", extra={"detail": warning})
+        if bus is not None and (warnings := bus.details()["warnings"]):
+            _log.warning("engine.warning", extra={"detail": "; ".join(warnings)})
         if announce is not None:
             announce(listener.url, location)
         number = await signals.first
@@ -136,7 +146,8 @@ async def _drain(context: Context, lame_duck_seconds: float) -> None:
     listener = context.listener
     if listener is not None:
         listener.close()
-        listener.server.pre_shutdown()
+        if listener.close_idle():
+            await asyncio.sleep(ARRIVAL_SECONDS)
     await context.requests_answered()
     if context.running_bus is not None:
         await context.running_bus.finish()
