@@ -47,6 +47,6 @@ READERS: Final = Parameter("FAULT_READERS", 100, 500, "readers, the stuck ones a
 STUCK: Final = Parameter("FAULT_STUCK", 10, 50, "readers that never read")
 READER_RATE: Final = Parameter("FAULT_READER_RATE", 200, 500, "events a second published to the readers")
 READER_SECONDS: Final = Parameter("FAULT_READER_SECONDS", 2, 10, "seconds of each phase, with and without the stuck")
-READER_PHASES: Final = Parameter("FAULT_READER_PHASES", 1, 3, "times that both phases are measured, in turns")
+READER_PHASES: Final = Parameter("FAULT_READER_PHASES", 1, 4, "times that both phases are measured, in turns")
 READER_BYTES: Final = Parameter("FAULT_READER_BYTES", 6000, 1000, "bytes of data of each of these events")
 DISK_MIB: Final = Parameter("FAULT_DISK_MIB", 24, 64, "size of the disk that is filled")

@@ -21,10 +21,10 @@ from tests.service_process import ServiceProcess
 from waooaw.events.position import Position, format_position
 
 PATTERNS = ("*", "fault.*", "fault.a", "fault.[bc]")
-AT_ONCE = 20
-"""Readers at once: so many that joins overlap, so few that each sees more than the wake of the others."""
+AT_ONCE = 6
+"""Readers at once: so many that joins overlap, so few that their decoding does not hold up the publishing."""
 
-BACK_EVENTS_MAX = 3000
+BACK_EVENTS_MAX = 2000
 LIVE_EVENTS = 30
 """Events that a reader takes after all that was accepted when it came: by then it is live."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -34,20 +35,30 @@ BATCH_EVENTS = 10
 """Published at once: one write for each reader, as agents' events come in groups."""
 
 WARM_UP_SECONDS = 1.0
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 DEMOTION_SECONDS_MAX = 60.0
 P99_RATIO_MAX = 2.0
-STUCK_BYTES_MAX = 2 * MIB
-"""What a stuck reader may cost: a live buffer of 1 MiB, a chunk of 256 KiB, and what its connection itself takes."""
+STUCK_BYTES_MAX = MIB // 2
+"""What a stuck reader may cost: a chunk of 256 KiB of the log, and its connection. Live buffers share their bytes."""
 
 SLACK_BYTES = 48 * MIB
+"""Meanwhile the page cache of the store (32 MiB) and the ring fill, and ids to know repeats by take 5 MiB a minute."""
+
 SETTINGS = {"WOWEVENT_RING_BYTES_MAX": str(4 * MIB)}  # full within seconds, so that it does not look like a leak
+
+
+def busy_seconds() -> float:
+    """Return the processor time that all cores of the machine have worked so far."""
+    fields = [int(field) for field in Path("/proc/stat").read_text("ascii").partition("\n")[0].split()[1:]]
+    return (sum(fields) - fields[3] - fields[4]) / CLOCK_TICKS
 
 
 @dataclass(slots=True)
 class Phase:
-    """One stretch of publishing: its 99th percentile, and the service's memory by time."""
+    """One stretch of publishing: its 99th percentile, what the machine did, and the service's memory by time."""
 
     p99_seconds: float
+    busy_cores: float
     resident: list[tuple[float, int]]
 
     @property
@@ -91,7 +102,7 @@ class Run:
             due=self.tally.due,
         )
         self.tally.latencies.clear()
-        began = time.monotonic()
+        began, busy = time.monotonic(), busy_seconds()
         async with asyncio.TaskGroup() as group:
             group.create_task(publisher.run(lambda: publishing))
             while (elapsed := time.monotonic() - began) < seconds + WARM_UP_SECONDS or (
@@ -104,7 +115,8 @@ class Run:
             publishing = False
         await self.all_have(self.healthy)
         self.tally.is_measuring = False
-        return Phase(self.tally.quantile_seconds(0.99), resident)
+        busy_cores = (busy_seconds() - busy) / (time.monotonic() - began)
+        return Phase(self.tally.quantile_seconds(0.99), busy_cores, resident)
 
     async def all_have(self, readers: list[LeanReader]) -> None:
         """Return once each of some readers has everything that was published."""
@@ -135,7 +147,8 @@ async def _measure(run: Run, report: Report) -> tuple[list[Phase], list[Phase]]:
         report(
             f"{READERS.count} readers, {stuck_count} of them stuck, {READER_RATE.value:g} events/s: p99 of the others "
             f"{without[-1].p99_seconds * 1000:.1f} ms without, {with_stuck[-1].p99_seconds * 1000:.1f} ms with the "
-            f"stuck; memory {before / MIB:.0f} MiB, grew {grown / MIB:.1f} MiB, later by "
+            f"stuck, the machine busy by {without[-1].busy_cores:.2f} and {with_stuck[-1].busy_cores:.2f} cores; "
+            f"memory {before / MIB:.0f} MiB, grew {grown / MIB:.1f} MiB, later by "
             f"{with_stuck[-1].slope_mib_a_minute:+.1f} MiB a minute; the stuck caught up "
             f"{len(run.tally.due) - first} events each in {seconds_to_catch_up:.2f} s"
         )
@@ -157,9 +170,8 @@ def test_readers_that_never_read_disturb_nobody_and_miss_nothing(
             without, with_stuck = runner.run(_measure(run, report))
         assert '"level": "ERROR"' not in service.log_text
     assert run.tally.faults == []
-    ratio = statistics.median(phase.p99_seconds for phase in with_stuck) / statistics.median(
-        phase.p99_seconds for phase in without
-    )
-    report(f"p99 of the others, with the stuck / without: {ratio:.2f}")
+    # Other work on the machine only adds to a latency, so the best phase of each kind is the one to compare.
+    ratio = min(phase.p99_seconds for phase in with_stuck) / min(phase.p99_seconds for phase in without)
+    report(f"p99 of the others, best phase with the stuck / best without: {ratio:.2f}")
     if is_long():  # in the suite other work of the machine may fall into either of two phases of seconds
         assert ratio < P99_RATIO_MAX
