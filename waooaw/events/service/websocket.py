@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
-from urllib.parse import urlsplit
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -32,7 +31,8 @@ def check_origin(request: web.Request, context: Context) -> None:
     origin = request.headers.get("Origin")
     if origin is None or origin in context.settings.allowed_origins:
         return
-    if urlsplit(origin).netloc.lower() != (request.headers.get("Host") or "").lower() or not origin.startswith("http"):
+    host = request.headers.get("Host", "").lower()
+    if not host or origin.lower() not in {f"http://{host}", f"https://{host}"}:
         message = f"pages of {origin[:200]} may not connect; allow their origin by WOWEVENT_ALLOWED_ORIGINS"
         raise ForbiddenOriginError(message)
 
