@@ -28,11 +28,12 @@ BACK_EVENTS_MAX = 2000
 LIVE_EVENTS = 30
 """Events that a reader takes after all that was accepted when it came: by then it is live."""
 
+CONTENT_BYTES = 700
 CUT_EVENTS_MAX = 200
 CUTS_MAX = 3
 
 SETTINGS = {
-    "WOWEVENT_RING_BYTES_MAX": "400000",  # some 800 events, so that joins come from the log, the ring, and both
+    "WOWEVENT_RING_BYTES_MAX": "1000000",  # some 800 events: joins come from the log and the ring, in several chunks
     "WOWEVENT_STREAM_PING_SECONDS": "0.1",  # cursors come often, also to readers that are about to be cut
 }
 
@@ -102,9 +103,9 @@ async def publishing(port: int, history: History, rate: float, go_on: Callable[[
     shares = ((0.5, 10), (0.4, 4), (0.1, 1))
     await asyncio.gather(
         *(
-            PacedPublisher(port, Source(f"paced-{index}", history), history, rate=rate * share, batch_events=batch).run(
-                go_on
-            )
+            PacedPublisher(
+                port, Source(f"paced-{index}", history, CONTENT_BYTES), history, rate=rate * share, batch_events=batch
+            ).run(go_on)
             for index, (share, batch) in enumerate(shares)
         )
     )
