@@ -66,7 +66,10 @@ class BareSocket:
             await self._refuse(error)
 
     async def _refuse(self, error: WowEventError) -> None:
-        reason = f"{error.code}: {error.detail}".encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
+        if self.stream is not None:
+            self.stream.close()
+        told = f"{error.code}: {error.detail}".encode(errors="replace")
+        reason = told[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
         code = WSCloseCode.TRY_AGAIN_LATER if error.retryable else WSCloseCode.POLICY_VIOLATION
         await self._response.close(code=code, message=reason.encode())
 
@@ -80,6 +83,12 @@ class BareSocket:
         if self.stream is not None:
             self.stream.close()
         self._close_later(WSCloseCode.SERVICE_RESTART, "the service goes; connect again")
+
+    def break_off(self, code: WSCloseCode, reason: str) -> None:
+        """Close for what the client did."""
+        if self.stream is not None:
+            self.stream.close()
+        self._close_later(code, reason)
 
     def _close_later(self, code: WSCloseCode, reason: str) -> None:
         closing = self._response.close(code=code, message=reason.encode())

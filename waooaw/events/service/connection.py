@@ -66,6 +66,8 @@ class Connection(web.RequestHandler):
     """A connection. The listener looks at it once a second."""
 
     __slots__ = (
+        "_broken",
+        "_close_socket",
         "_guard",
         "_message_since",
         "_refused_at",
@@ -90,6 +92,8 @@ class Connection(web.RequestHandler):
         self.written_bytes = 0
         self.lost: Callable[[], None] | None = None
         self._guard: MaskingGuard | None = None
+        self._broken: tuple[WSCloseCode, str] | None = None
+        self._close_socket: Callable[[WSCloseCode, str], None] | None = None
         self._message_since: tuple[int, float] | None = None
         self._refused_at: float | None = None
         self._untaken = 0
@@ -125,8 +129,19 @@ class Connection(web.RequestHandler):
         data_received_cb: Callable[[], None] | None = None,
     ) -> None:
         """Go over to WebSocket frames, each looked at before aiohttp parses it."""
-        self._guard = MaskingGuard(parser)
+        self._guard = MaskingGuard(parser, self._break_off)
         super().set_parser(self._guard, data_received_cb)  # type: ignore[arg-type]  # it has the parser's methods
+
+    def when_broken(self, close: Callable[[WSCloseCode, str], None]) -> None:
+        """Have ``close`` called when the frames of the client break a rule; at once if they have already."""
+        self._close_socket = close
+        if self._broken is not None:
+            close(*self._broken)
+
+    def _break_off(self, code: WSCloseCode, reason: str) -> None:
+        self._broken = (code, reason)
+        if self._close_socket is not None:
+            self._close_socket(code, reason)
 
     def begin_request(self) -> None:
         """The headers of a request are complete, and it is being answered."""

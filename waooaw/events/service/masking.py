@@ -6,10 +6,12 @@ of frames are looked at; payloads are passed over. What is seen on the way tells
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import WebSocketError, WSCloseCode
-from aiohttp.helpers import set_exception
+from aiohttp import WSCloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _HEAD_BYTES: Final = 2
 _MASK_BIT: Final = 0x80
@@ -24,12 +26,17 @@ _EXTENDED: Final = {126: 2, 127: 8}
 
 
 class MaskingGuard:
-    """Stands before aiohttp's frame parser, with its methods."""
+    """Stands before aiohttp's frame parser, with its methods. ``broken`` is told, once, a close code and a reason."""
 
-    __slots__ = ("_failed", "_fragmented", "_head", "_parser", "_passing", "messages")
+    __slots__ = ("_broken", "_failed", "_fragmented", "_head", "_parser", "_passing", "messages")
 
-    def __init__(self, parser: Any) -> None:  # noqa: ANN401 - one of two classes of aiohttp's, by build
+    def __init__(
+        self,
+        parser: Any,  # noqa: ANN401 - one of two classes of aiohttp's, by build
+        broken: Callable[[WSCloseCode, str], None],
+    ) -> None:
         self._parser = parser
+        self._broken = broken
         self._head = b""
         self._passing = 0
         self._fragmented = False
@@ -45,7 +52,7 @@ class MaskingGuard:
         """Have the socket closed with a code. Nothing that comes after is parsed."""
         if not self._failed:
             self._failed = True
-            set_exception(self._parser.queue, WebSocketError(code, reason))
+            self._broken(code, reason)
 
     def feed_eof(self) -> None:
         """The client sends no more."""

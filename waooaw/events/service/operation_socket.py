@@ -38,10 +38,26 @@ PUBLISHES_IN_FLIGHT_MAX: Final = 64
 """Publishes of one socket that wait for their append; the client's next one waits in its own buffer."""
 
 
+EVENTS_IN_FLIGHT_MAX: Final = 1000
+"""Events of batches of one socket that wait for their answers before it is read again: two batches of the usual limit,
+so that one is read while the other is stored; a thousand refusals take a megabyte or two.
+"""
+
+
 class OperationSocket:
     """Carries out what a client asks for."""
 
-    __slots__ = ("_bus", "_context", "_framing", "_publishing", "_response", "_sink", "_stream_id", "stream")
+    __slots__ = (
+        "_bus",
+        "_context",
+        "_events_in_flight",
+        "_framing",
+        "_publishing",
+        "_response",
+        "_sink",
+        "_stream_id",
+        "stream",
+    )
 
     def __init__(
         self,
@@ -57,6 +73,7 @@ class OperationSocket:
         self._framing = framing
         self._response = response
         self._publishing: set[asyncio.Task[None]] | None = None
+        self._events_in_flight = 0
         self._stream_id: str | None = None
         self.stream: Stream[bytes] | None = None
 
@@ -66,13 +83,13 @@ class OperationSocket:
             operation = read_operation(message)
         except OperationError as error:
             self._refuse(error.operation_id, error.error)
-            return
-        try:
-            await self._begin(operation)
-        except WowEventError as error:
-            if operation.name == "publish":
-                self._bus.metrics.refused(error)
-            self._refuse(operation.id, error)
+        else:
+            try:
+                await self._begin(operation)
+            except WowEventError as error:
+                if operation.name == "publish":
+                    self._bus.metrics.refused(error)
+                self._refuse(operation.id, error)
         await self._sink.drained()
 
     async def _begin(self, operation: Operation) -> None:
@@ -97,6 +114,7 @@ class OperationSocket:
             publish = self._publish_one(operation.id, entry)
         else:
             accepted = self._bus.acceptance.batch(bytes(operation.fields["events"]))
+            self._events_in_flight += len(accepted)
             publish = self._publish_several(operation.id, accepted)
         running = self._publishing
         if running is None:
@@ -104,7 +122,7 @@ class OperationSocket:
         task = asyncio.get_running_loop().create_task(publish, name="publish")
         running.add(task)
         task.add_done_callback(running.discard)
-        if len(running) >= PUBLISHES_IN_FLIGHT_MAX:
+        while len(running) >= PUBLISHES_IN_FLIGHT_MAX or self._events_in_flight > EVENTS_IN_FLIGHT_MAX:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
     async def _publish_one(self, operation_id: str | None, entry: Entry) -> None:
@@ -122,6 +140,8 @@ class OperationSocket:
             self._refuse(operation_id, error)
         else:
             self._answer(operation_id, batch_result(answers))
+        finally:
+            self._events_in_flight -= len(accepted)
 
     # Streaming --------------------------------------------------------------------------------------------------------
 
@@ -178,16 +198,22 @@ class OperationSocket:
         self._sink.write(self._framing.closing(cursor, retry_after_seconds))
         self._close_later(WSCloseCode.SERVICE_RESTART)
 
-    def _close_later(self, code: WSCloseCode) -> None:
+    def break_off(self, code: WSCloseCode, reason: str) -> None:
+        """Close for what the client did."""
+        if self.stream is not None:
+            self.stream.close()
+        self._close_later(code, reason)
+
+    def _close_later(self, code: WSCloseCode, reason: str = "") -> None:
         running = self._publishing
         if running is None:
             running = self._publishing = set()
-        task = asyncio.get_running_loop().create_task(self._close_with(code), name="close socket")
+        task = asyncio.get_running_loop().create_task(self._close_with(code, reason), name="close socket")
         running.add(task)
         task.add_done_callback(running.discard)
 
-    async def _close_with(self, code: WSCloseCode) -> None:
-        await self._response.close(code=code)
+    async def _close_with(self, code: WSCloseCode, reason: str) -> None:
+        await self._response.close(code=code, message=reason.encode())
 
     async def close(self) -> None:
         """End the stream, and let what was accepted be stored. Its answers go nowhere if the client is gone."""

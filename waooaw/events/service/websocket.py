@@ -63,7 +63,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     response = web.WebSocketResponse(
         protocols=(protocol,), compress=False, max_msg_size=context.settings.body_bytes_max, timeout=1.0
     )
-    if not response.can_prepare(request):
+    if not request.headers.get("Sec-WebSocket-Key", "").isascii() or not response.can_prepare(request):
         message = "this is a WebSocket address: connect with a WebSocket client (Upgrade: websocket)"
         raise InvalidRequestError(message)
     await response.prepare(request)
@@ -79,6 +79,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     else:
         socket = BareSocket(bus, sink, cloudevents, response)
         socket.open(patterns, start)
+    connection.when_broken(socket.break_off)
     context.streams.add(socket)
     context.end_request()
     try:
