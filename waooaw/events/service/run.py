@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,11 @@ CLOSING_SECONDS: Final = 2.0
 
 EXIT_OK, EXIT_CUT = 0, 1
 
+SWITCH_SECONDS: Final = 0.0001
+"""How long the event loop may keep the interpreter from the thread that commits. At Python's 5 ms a busy loop on uvloop,
+which gives the interpreter up often and takes it back at once, kept it for seconds (docs/adr/0002).
+"""
+
 
 ARRIVAL_SECONDS: Final = 0.5
 """How long requests that are on their way when accepting ends may take to arrive: their clients have sent them."""
@@ -48,6 +54,7 @@ def run_service(
     are named in a warning. Raises `StartupError`.
     """
     configure_logging(settings.log_level, SystemClock().monotonic)
+    sys.setswitchinterval(SWITCH_SECONDS)
     if unread_variables:
         detail = "no setting has this name, and nothing reads it; the guide lists the settings"
         _log.warning("settings.unknown", extra={"variables": list(unread_variables), "detail": detail})
