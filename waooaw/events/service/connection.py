@@ -40,7 +40,7 @@ _TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", None)
 
 
 LINGER_SECONDS: Final = 1.0
-"""A refused client gets this long to take the answer, while what it still sends is dropped."""
+"""A client that is being left gets this long to take what was written last, while what it still sends is dropped."""
 
 
 class Admission(Protocol):
@@ -69,8 +69,8 @@ class Connection(web.RequestHandler):
         "_broken",
         "_close_socket",
         "_guard",
+        "_lingering_since",
         "_message_since",
-        "_refused_at",
         "_untaken",
         "_untaken_since",
         "head_since",
@@ -95,7 +95,7 @@ class Connection(web.RequestHandler):
         self._broken: tuple[WSCloseCode, str] | None = None
         self._close_socket: Callable[[WSCloseCode, str], None] | None = None
         self._message_since: tuple[int, float] | None = None
-        self._refused_at: float | None = None
+        self._lingering_since: float | None = None
         self._untaken = 0
         self._untaken_since: float | None = None
 
@@ -158,16 +158,22 @@ class Connection(web.RequestHandler):
         return self.head_since is None and not self._request_in_progress and not self._messages
 
     def refuse(self, error: WowEventError) -> None:
-        """Answer a problem where no request could be read; `look` closes the connection a little later.
+        """Answer a problem where no request could be read, and linger."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(raw_problem(error))
+            self.linger()
 
-        What still comes until then is read and dropped: a close with unread bytes is a reset, and overtakes the answer.
+    def linger(self) -> None:
+        """Send no more, and have `look` close the connection a little later, unless the client does.
+
+        What still comes until then is read and dropped: a close with unread bytes is a reset, and overtakes what was
+        written last (RFC 9112 section 9.6, RFC 6455 section 7.1.1).
         """
         transport = self.transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._lingering_since is not None:
             return
-        transport.write(raw_problem(error))
         transport.write_eof()
-        self._refused_at = self._loop.time()
+        self._lingering_since = self._loop.time()
         self._force_close = True
         if self._waiter is not None:
             self._waiter.cancel()
@@ -178,8 +184,8 @@ class Connection(web.RequestHandler):
         if transport is None:
             return
         self.is_old = now >= self.move_at
-        if self._refused_at is not None:
-            if now - self._refused_at > LINGER_SECONDS:
+        if self._lingering_since is not None:
+            if now - self._lingering_since > LINGER_SECONDS:
                 transport.abort()
         elif self._is_head_late(now, settings.header_seconds):
             message = f"the headers of the request were not complete within {settings.header_seconds:g} s"

@@ -51,6 +51,14 @@ def choose_protocol(request: web.Request) -> str:
     raise InvalidRequestError(message)
 
 
+class LingeringResponse(web.WebSocketResponse):
+    """aiohttp's, but that a client which is still sending gets to see why the socket closes."""
+
+    def _close_transport(self) -> None:
+        if self._req is not None:
+            cast("Connection", self._req.protocol).linger()
+
+
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve one socket until it ends."""
     context = request.app[CONTEXT]
@@ -60,7 +68,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     parameters = Parameters(request.query, STREAM_PARAMETERS if protocol == CLOUDEVENTS else ())
     patterns = parameters.patterns()
     start = parameters.bound("from", bus.name, "now")
-    response = web.WebSocketResponse(
+    response = LingeringResponse(
         protocols=(protocol,), compress=False, max_msg_size=context.settings.body_bytes_max, timeout=1.0
     )
     if not request.headers.get("Sec-WebSocket-Key", "").isascii() or not response.can_prepare(request):
