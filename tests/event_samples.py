@@ -27,7 +27,7 @@ def acceptance(
     return Acceptance(limits or AcceptanceLimits(), clock or ManualClock(), identifiers or SequentialIdentifiers())
 
 
-_DEFAULT: Final = acceptance()
+_DEFAULT: Final = acceptance(AcceptanceLimits(event_bytes_max=4 * 1024 * 1024))
 
 
 def entry(**members: object) -> Entry:

@@ -30,15 +30,30 @@ class LogBlocks:
 
     async def read(self, after: Position, through: Position) -> Page:
         """Return a page that holds what follows ``after``, up to ``through`` or less; it may begin earlier."""
-        for start, page in self._kept.items():
-            if start <= after < page.reached and after >= page.trimmed_through:
-                self._kept.move_to_end(start)
-                return page
+        page = self._find(after)
+        if page is None and after not in self._reading and (earlier := self._earlier(after)) is not None:
+            # Its page may hold what follows: waiting costs less than one more read for each of many near readers.
+            await asyncio.wait((earlier,))
+            page = self._find(after)
+        if page is not None:
+            return page
         task = self._reading.get(after)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._read(after, through), name=f"read {self._bus}")
             self._reading[after] = task
         return await asyncio.shield(task)
+
+    def _find(self, after: Position) -> Page | None:
+        for start, page in self._kept.items():
+            if start <= after < page.reached and after >= page.trimmed_through:
+                self._kept.move_to_end(start)
+                return page
+        return None
+
+    def _earlier(self, after: Position) -> asyncio.Task[Page] | None:
+        """Return the read in flight that begins nearest before a position."""
+        start = max((start for start in self._reading if start < after), default=None)
+        return None if start is None else self._reading[start]
 
     async def _read(self, after: Position, through: Position) -> Page:
         try:
