@@ -36,8 +36,8 @@ CLOSING_SECONDS: Final = 2.0
 EXIT_OK, EXIT_CUT = 0, 1
 
 SWITCH_SECONDS: Final = 0.0001
-"""How long the event loop may keep the interpreter from the thread that commits. At Python's 5 ms a busy loop on uvloop,
-which gives the interpreter up often and takes it back at once, kept it for seconds (docs/adr/0002).
+"""How long the event loop may keep the interpreter from the thread that commits. At Python's 5 ms a busy loop on
+uvloop, which gives the interpreter up often and takes it back at once, kept it for seconds (docs/adr/0002).
 """
 
 
