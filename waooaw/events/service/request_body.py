@@ -24,7 +24,7 @@ _GZIP: Final = 16 + zlib.MAX_WBITS
 """zlib's window setting for the gzip format (zlib.net/manual.html, inflateInit2)."""
 
 
-MEMBERS_MAX: Final = 100
+MEMBERS_MAX: Final = 16
 """Members of one gzip body: tools make one, log shippers a few. Each costs a copy of all that follows it."""
 
 
