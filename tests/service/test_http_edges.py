@@ -151,6 +151,17 @@ async def test_a_body_that_never_ends(service: WatchedService, framing: bytes) -
         assert answer.header("Connection") == "close"
 
 
+async def test_a_body_that_breaks_off(service: WatchedService) -> None:
+    """Chunks that cannot be parsed end a request at once, not with its deadline, and are no line in the log."""
+    head = {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}
+    async with connected(service.port) as wire, asyncio.timeout(0.4):  # well within the time for a body
+        await wire.send(request_bytes("POST", "/v1/events", head), b"1\r\n{\r\n")
+        assert (await service.call("GET", "/health")).status == 200  # what was sent before has been read now
+        await wire.send(b"zz\r\n")
+        expect(await wire.answer(), Refusal(400, "invalid_request"))
+        assert await wire.is_closed_now()
+
+
 async def test_a_body_that_comes_slowly(service: WatchedService) -> None:
     """A body in single bytes is read if it is whole in time."""
     async with connected(service.port) as wire:

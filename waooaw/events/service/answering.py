@@ -35,18 +35,11 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except WowEventError as error:
-        return _last_if_unread(request, problem_response(error))
+        return problem_response(error)
     except web.HTTPException as error:
-        return _last_if_unread(request, _answer_aiohttp(request, error, context))
+        return _answer_aiohttp(request, error, context)
     finally:
         context.end_request()
-
-
-def _last_if_unread(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
-    """Announce the end of a connection whose body was not read: what follows on it could be taken for a request."""
-    if not request.content.is_eof():
-        response.force_close()
-    return response
 
 
 def _answer_aiohttp(request: web.Request, error: web.HTTPException, context: Context) -> web.StreamResponse:

@@ -122,6 +122,8 @@ class Connection(web.RequestHandler):
         if self.head_since is None and not self._request_in_progress:
             self.head_since = self._loop.time()
         super().data_received(data)
+        if self._messages and self._current_request is not None:
+            self._fail_body(self._current_request)
 
     def set_parser(
         self,
@@ -146,6 +148,16 @@ class Connection(web.RequestHandler):
     def begin_request(self) -> None:
         """The headers of a request are complete, and it is being answered."""
         self.head_since = None
+        if self._messages and self._current_request is not None:
+            self._fail_body(self._current_request)
+
+    def _fail_body(self, request: web.BaseRequest) -> None:
+        """Tell whoever reads a body that it broke off: aiohttp tells only the next request, which waits for this one.
+
+        Behind a body that is not complete nothing can be in the queue but the error that the parser ended with.
+        """
+        if not request.content.is_eof() and request.content.exception() is None:
+            request.content.set_exception(web.RequestPayloadError("its chunks cannot be parsed"))
 
     @property
     def is_arriving(self) -> bool:
