@@ -13,7 +13,7 @@ from tests.bus.running import BUS, TestedEngine, running
 from tests.event_samples import entry
 from waooaw.events.bound import EARLIEST, NOW, After, At, Bound
 from waooaw.events.bus.event_bus import EventBus
-from waooaw.events.bus.event_store import SCAN_EVENTS_MAX, EventStore, Query, StorePage
+from waooaw.events.bus.event_store import PAGE_BYTES_MAX, SCAN_EVENTS_MAX, EventStore, Query, StorePage
 from waooaw.events.cursor import Cursor
 from waooaw.events.engine.contract import Page
 from waooaw.events.errors import NotFoundError, TrimmedError
@@ -333,3 +333,18 @@ def test_paging_with_any_limits(limits: list[int], bounds: tuple[int, int], *, n
             assert found == (expected[::-1] if newest_first else expected)
 
     asyncio.run(read())
+
+
+async def test_a_page_of_large_events_is_short(bus: EventBus) -> None:
+    """A page ends at its bytes: what an answer takes in memory does not grow with the size of events."""
+    large = "x" * 200_000
+    for number in range(50):
+        await bus.submit_one(entry(type="large", subject=str(number), data=large))
+    pages: list[StorePage] = []
+    start: Bound = EARLIEST
+    while not pages or not pages[-1].is_end:
+        pages.append(await bus.store.read(Query(patterns=PatternSet.parse(["large"]), start=start, limit=1000)))
+        start = After(pages[-1].next)
+
+    assert sum(len(page.events) for page in pages) == 50
+    assert max(sum(len(event.body) for event in page.events) for page in pages) < PAGE_BYTES_MAX + len(large) * 2

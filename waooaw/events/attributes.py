@@ -29,6 +29,9 @@ TYPE_LENGTH_MAX: Final = 255
 PRIORITIES: Final = ("critical", "high", "normal", "low")
 INTEGER_MIN, INTEGER_MAX = -(2**31), 2**31 - 1
 
+VIOLATIONS_MAX: Final = 16
+"""Reported of one event: who made them all by one mistake needs no more, and answers stay small."""
+
 _MEMO: Final = 4096
 """Distinct values a rule remembers: the working set of a busy bus, under a megabyte."""
 
@@ -178,9 +181,11 @@ def _pointer(name: str) -> str:
 
 
 def find_violations(attributes: Mapping[str, object]) -> list[Violation]:
-    """Return everything that is wrong with the attributes of an event (its data apart), in their order."""
+    """Return what is wrong with the attributes of an event (its data apart), in their order, up to `VIOLATIONS_MAX`."""
     found = [Violation(f"#/{name}", "is required", "required") for name in REQUIRED if name not in attributes]
     for name, value in attributes.items():
+        if len(found) >= VIOLATIONS_MAX:
+            break
         rule = _RULES.get(name)
         fault = rule(value) if rule is not None else _extension(name, value)
         if fault is not None:

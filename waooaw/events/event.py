@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,7 +40,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     data: Any = NO_DATA
 
     def to_json(self) -> bytes:
-        """Return the event in the CloudEvents JSON format, without white space."""
+        """Return the event in the CloudEvents JSON format, without white space.
+
+        Raises `InvalidEventError` for data that JSON cannot carry, such as NaN.
+        """
         members: dict[str, Any] = {"specversion": SPECVERSION}
         members |= {name: value for name in _CORE if (value := getattr(self, name)) is not None}
         members |= self.extensions
@@ -47,7 +51,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
             members["data_base64"] = b64encode(self.data).decode("ascii")
         elif self.data is not NO_DATA:
             members["data"] = self.data
-        return msgspec.json.encode(members)
+        try:
+            text = msgspec.json.encode(members)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise _data_error("data", "not_json", f"cannot be written as JSON: {error}") from None
+        if b"null" in text:
+            _check_finite(self.data)
+        return text
 
     @classmethod
     def from_json(cls, text: bytes) -> Event:
@@ -86,6 +96,19 @@ def split_data(members: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
         return attributes, b64decode(encoded, validate=True)
     except ValueError:
         raise _data_error("data_base64", "not_base64", "must be Base64 (RFC 4648 section 4)") from None
+
+
+def _check_finite(data: object) -> None:
+    """Refuse NaN and the infinities, which the encoder would write as null (RFC 8259 section 6 has no such numbers)."""
+    pending = [data]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            raise _data_error("data", "not_json", f"holds {item}, which JSON has no number for")
+        if isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, (list, tuple, set, frozenset)):
+            pending.extend(item)
 
 
 DATA_MEMBERS: Final = frozenset({"data", "data_base64"})

@@ -25,6 +25,9 @@ SCAN_EVENTS_MAX: Final = 10_000
 SCAN_SECONDS_MAX: Final = 0.05
 """A page that matches little ends here: the caller goes on with ``next``, and other callers get their turn."""
 
+PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A page ends here below its count: a thousand of the largest events would be 256 MB in one answer."""
+
 _READ_EVENTS: Final = 1000
 
 ALL: Final = PatternSet.parse(["*"])
@@ -129,6 +132,7 @@ class _Scan:
         self.after = after
         self.through = through
         self.looked_at = 0
+        self._size_bytes = 0
         self.found: list[StoredEvent] = []
 
     @property
@@ -138,7 +142,12 @@ class _Scan:
 
     @property
     def is_done(self) -> bool:
-        return self.is_at_end or len(self.found) >= self._query.limit
+        """Whether the page is full, or has nothing more to come."""
+        return self.is_at_end or self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self.found) >= self._query.limit or self._size_bytes >= PAGE_BYTES_MAX
 
     @property
     def place(self) -> Position:
@@ -146,12 +155,13 @@ class _Scan:
         return self.through if self._query.newest_first else self.after
 
     def take(self, events: tuple[StoredEvent, ...], reached: Position) -> None:
-        """Look at events, up to the limit; without reaching it, the log was looked at up to ``reached``."""
+        """Look at events, up to the limits; without reaching one, the log was looked at up to ``reached``."""
         for event in events:
             self.looked_at += 1
             if self._query.matches(event):
                 self.found.append(event)
-                if len(self.found) >= self._query.limit:
+                self._size_bytes += len(event.body)
+                if self._is_full:
                     reached = event.position
                     break
         if self._query.newest_first:

@@ -9,7 +9,6 @@ Rule 3: what is in memory changes only after the commit, so a failed one leaves 
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
@@ -20,7 +19,7 @@ from waooaw.events.engine.contract import EngineState, Frame, LogState, Page, Re
 from waooaw.events.engine.sqlite import statements, store_file
 from waooaw.events.engine.sqlite.bus_log import Answer, Append, BusLog
 from waooaw.events.engine.sqlite.deduplication import DeduplicationWindow
-from waooaw.events.engine.sqlite.failure import storage_full, write_failure
+from waooaw.events.engine.sqlite.failure import storage_full, store_gone, write_failure
 from waooaw.events.engine.sqlite.reading import Range, Reading
 from waooaw.events.errors import (
     ClosedError,
@@ -128,6 +127,9 @@ class SqliteEngine:
                 self._open_buses()
             except sqlite3.Error as error:
                 raise store_file.unreadable(self.location, error) from None
+            if self._path is not None:
+                self._identity = store_file.identity(self._path)
+            self._reusable_bytes = store_file.reusable_bytes(self._connection)
             self._writing = asyncio.Lock()
             self._opened = True
             undo.push_async_callback(self._close)
@@ -293,6 +295,7 @@ class SqliteEngine:
             except sqlite3.Error as error:
                 raise self._failed_write(error) from error
             log.trimmed(trim)
+            self._reusable_bytes = store_file.reusable_bytes(self._connection)
             return trim.events
 
     # LiveChannel ------------------------------------------------------------------------------------------------------
@@ -310,7 +313,9 @@ class SqliteEngine:
     # State ------------------------------------------------------------------------------------------------------------
 
     def _check_storage(self) -> None:
-        problem = self._failed or self._find_full()
+        problem = self._failed or self._find_problem()
+        if problem is not None and self._reusable_bytes:
+            self._reusable_bytes = store_file.reusable_bytes(self._connection)
         if problem is not None:
             raise problem.with_traceback(None)  # one error is raised many times; its trace would grow each time
 
@@ -319,19 +324,28 @@ class SqliteEngine:
 
         What a write was refused for counts until one succeeds: a quota, or no reserve, and statvfs(2) sees nothing.
         """
-        problem = self._failed or self._find_full() or self._refused
+        problem = self._failed or self._find_problem() or self._refused
         if (problem is None) != (self._state.problem is None) or type(problem) is not type(self._state.problem):
             self._state = EngineState(problem, None if problem is None else self._clock.now_ms())
         return self._state
 
-    def _find_full(self) -> UnavailableError | None:
+    def _find_problem(self) -> UnavailableError | None:
+        """Return why nothing can be stored now: the file is another one or gone, or the disk is nearly full.
+
+        Room inside the file counts for the reserve, but for a quarter of it, which the write-ahead log may need.
+        """
         if self._path is None:
             return None
-        found = os.statvfs(self._path.absolute().parent)
-        free_bytes = found.f_bavail * found.f_frsize
-        if free_bytes >= self._options.reserve_bytes:
-            return None
+        try:
+            is_ours = store_file.identity(self._path) == self._identity
+            free_bytes = store_file.free_bytes(self._path)
+        except OSError:
+            is_ours = False
+        if not is_ours:
+            return store_gone(self.location)
         reserve_bytes = self._options.reserve_bytes
+        if free_bytes + self._reusable_bytes >= reserve_bytes and free_bytes * 4 >= reserve_bytes:
+            return None
         return storage_full(f"{free_bytes} bytes are free on the disk of {self._path}, the reserve is {reserve_bytes}")
 
     def details(self) -> dict[str, object]:

@@ -19,6 +19,14 @@ def storage_full(detail: str) -> StorageFullError:
     return StorageFullError(f"{detail}; free space, or lower the retention; reading goes on", retry_after_seconds=5)
 
 
+def store_gone(location: str) -> StorageFailedError:
+    """Return the error that a publish gets while the file is not where it was: what is written now would be lost."""
+    return StorageFailedError(
+        f"the store {location} was removed or replaced while in use; stop the service, put the file back, start anew",
+        retry_after_seconds=10,
+    )
+
+
 def write_failure(error: sqlite3.Error) -> UnavailableError:
     """Return what a failed write means.
 

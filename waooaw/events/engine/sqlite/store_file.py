@@ -10,6 +10,7 @@ import os
 import sqlite3
 from importlib import resources
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from waooaw.events.errors import StartupError, StorageCorruptError, StorageFormatError, StorageInUseError
 
@@ -27,6 +28,9 @@ FORMAT: Final = 1
 CHECKPOINT_PAGES: Final = 4000
 """Pages of write-ahead log (16 MiB) between two checkpoints: one for some 30,000 events, not for each thousand."""
 
+JOURNAL_BYTES: Final = 64 * 1024 * 1024
+"""What the write-ahead log is cut to once it starts anew, after readers had kept it from doing so for a while."""
+
 _CHECK_STEPS: Final = 100_000
 """Virtual machine steps of SQLite between two looks at the time allowed for the integrity check: some milliseconds."""
 
@@ -35,6 +39,7 @@ _WRITER_SETTINGS: Final = (
     "PRAGMA synchronous = FULL",  # a commit is answered after its fsync
     "PRAGMA fullfsync = ON",  # macOS: fsync alone does not reach the disk there
     f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}",
+    f"PRAGMA journal_size_limit = {JOURNAL_BYTES}",
     "PRAGMA cache_size = -32768",
     "PRAGMA trusted_schema = OFF",
     "PRAGMA busy_timeout = 0",  # the event loop does not wait for another program's lock
@@ -83,7 +88,8 @@ def lock(path: Path, stack: ExitStack) -> None:
 
 def open_reader(path: str) -> sqlite3.Connection:
     """Open a connection that only reads, for one thread."""
-    connection = _connect(path)
+    # Read and write, since readers share the index of the write-ahead log; but a store that is gone is not made anew.
+    connection = _connect(f"file:{quote(path)}?mode=rw", uri=True)
     try:
         _set(connection, _READER_SETTINGS)
     except sqlite3.DatabaseError:
@@ -92,8 +98,8 @@ def open_reader(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+def _connect(path: str, *, uri: bool = False) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256, uri=uri)
 
 
 def _set(connection: sqlite3.Connection, settings: tuple[str, ...]) -> None:
@@ -185,3 +191,22 @@ def _damaged(path: str, what: str) -> StorageCorruptError:
         f"the store {path} is damaged ({what}); restore it from a backup, or move the file away to begin an empty store"
     )
     return StorageCorruptError(message)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Return which file a path names now; raises `OSError` where there is none."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def free_bytes(path: Path) -> int:
+    """Return what the disk of a file has left for this process."""
+    found = os.statvfs(path.parent)
+    return found.f_bavail * found.f_frsize
+
+
+def reusable_bytes(connection: sqlite3.Connection) -> int:
+    """Return what trimming freed inside the file: SQLite writes there before it lets the file grow."""
+    (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(pages) * int(page_bytes)
