@@ -18,6 +18,7 @@ CONNECTIONS_MAX: Final = 20
 VARIABLES: Final = {
     "WOWEVENT_CONNECTIONS_MAX": str(CONNECTIONS_MAX),
     "WOWEVENT_CONNECTION_AGE_SECONDS": "2",
+    "WOWEVENT_ARRIVING_BYTES_MAX": "100000",
     "WOWEVENT_STREAM_PING_SECONDS": "0.3",
     "WOWEVENT_ALLOWED_ORIGINS": "https://app.example, http://localhost:3000",
 }
@@ -39,6 +40,25 @@ async def test_too_many_connections(service: WatchedService) -> None:
                 assert (await wire.answer()).status == 200
     while (await service.call("GET", "/ready")).status != 200:
         pass
+
+
+async def test_bodies_on_their_way_are_bounded_together(service: WatchedService) -> None:
+    """Bodies that are small each and many together are refused with 503, and accepted once the others are gone."""
+    head = b"POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+    async with AsyncExitStack() as stack:
+        wires = [await stack.enter_async_context(connected(service.port)) for _ in range(3)]
+        for wire in wires:
+            await wire.send(head + b" " * 50_000)
+        answering = [asyncio.create_task(wire.answer()) for wire in wires]
+        done, waiting = await asyncio.wait(answering, return_when=asyncio.FIRST_COMPLETED)
+        for task in waiting:
+            task.cancel()
+        for task in done:
+            expect(task.result(), Refusal(503, "overloaded"))
+    answer = await service.publish(event_bytes("connections.small"))
+    while answer.status == 503:
+        answer = await service.publish(event_bytes("connections.small"))
+    assert answer.status == 200
 
 
 async def test_old_connections_are_asked_to_move(service: WatchedService) -> None:

@@ -95,7 +95,12 @@ class Settings:
     )
     body_bytes_max: int = _setting(
         8 * MIB,
-        "Bytes of a request body or WebSocket message, unpacked. 64 of them at once fit in memory.",
+        "Bytes of a request body or WebSocket message, unpacked: a thousand events of 8 KB.",
+        minimum=1024,
+    )
+    arriving_bytes_max: int = _setting(
+        512 * MIB,
+        "Bytes of request bodies that are on their way at once; beyond it requests get 503 overloaded.",
         minimum=1024,
     )
     json_depth_max: int = _setting(64, "Levels of nesting in JSON; real events stay below 20.", minimum=2, maximum=500)

@@ -40,6 +40,7 @@ class Context:
         self.listener: Listener | None = None
         self._bus = bus
         self._active_requests = 0
+        self.arriving_bytes = 0
         self._answered: asyncio.Event | None = None
 
     @property

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import resource
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from waooaw.events.errors import StartupError
@@ -25,6 +28,19 @@ LOOK_SECONDS: Final = 1.0
 
 USER_TIMEOUT_MS_MAX: Final = 2**31 - 1
 """The kernel keeps it in an int."""
+
+
+FILES_KEPT: Final = 64
+"""Of the files that the process may open, those that are no connections: the store's, the loop's, some to spare."""
+
+
+def files_max() -> int:
+    """Raise the limit of open files as far as the platform lets a process do by itself, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # some platforms name a limit that they do not grant
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    return soft if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -55,6 +71,7 @@ class Listener:
         self._settings = settings
         self._random = random
         self._connections: set[Connection] = set()
+        self._connections_max = min(settings.connections_max, files_max() - FILES_KEPT)
         self._accepting: asyncio.Server | None = None
         self.user_timeout_ms = min(int(settings.stalled_seconds * 1000), USER_TIMEOUT_MS_MAX)
         host, port = bound.getsockname()[:2]
@@ -103,7 +120,7 @@ class Listener:
 
     def admit(self, connection: Connection) -> bool:
         """Count a connection in, unless there are too many."""
-        if len(self._connections) >= self._settings.connections_max:
+        if len(self._connections) >= self._connections_max:
             return False
         self._connections.add(connection)
         return True

@@ -39,7 +39,7 @@ async def publish(request: web.Request) -> web.Response:
     bus = context.bus
     if request.query_string:
         Parameters(request.query, ())
-    body = await read_body(request, context.settings)
+    body = await read_body(request, context)
     try:
         accepted = _read_events(bus, request, body)
     except WowEventError as error:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from waooaw.events.errors import (
     InvalidRequestError,
+    OverloadedError,
     RequestTimeoutError,
     TooLargeError,
     UnsupportedMediaTypeError,
@@ -18,7 +19,7 @@ from waooaw.events.errors import (
 if TYPE_CHECKING:
     from aiohttp import StreamReader
 
-    from waooaw.events.settings import Settings
+    from waooaw.events.service.context import Context
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 """zlib's window setting for the gzip format (zlib.net/manual.html, inflateInit2)."""
@@ -28,17 +29,18 @@ MEMBERS_MAX: Final = 16
 """Members of one gzip body: tools make one, log shippers a few. Each costs a copy of all that follows it."""
 
 
-async def read_body(request: web.Request, settings: Settings) -> bytes:
+async def read_body(request: web.Request, context: Context) -> bytes:
     """Return the body; raises the error that says why it cannot be had."""
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip"}:
         message = f"the content encoding {encoding[:64]!r} is not read; send gzip or none"
         raise UnsupportedMediaTypeError(message)
-    body = await _read(request, settings)
-    return body if encoding == "identity" else unpack(body, settings.body_bytes_max)
+    body = await _read(request, context)
+    return body if encoding == "identity" else unpack(body, context.settings.body_bytes_max)
 
 
-async def _read(request: web.Request, settings: Settings) -> bytes:
+async def _read(request: web.Request, context: Context) -> bytes:
+    settings = context.settings
     limit = settings.body_bytes_max
     if request.content_length is not None and request.content_length > limit:
         raise _too_large(limit)
@@ -48,7 +50,7 @@ async def _read(request: web.Request, settings: Settings) -> bytes:
             body = content.read_nowait()
         else:
             async with asyncio.timeout(settings.body_seconds):
-                body = await _read_chunks(content, limit)
+                body = await _read_chunks(content, limit, context)
     except TimeoutError:
         message = f"the body was not complete within {settings.body_seconds:g} s"
         raise RequestTimeoutError(message) from None
@@ -60,12 +62,20 @@ async def _read(request: web.Request, settings: Settings) -> bytes:
     return body
 
 
-async def _read_chunks(content: StreamReader, limit: int) -> bytes:
+async def _read_chunks(content: StreamReader, limit: int, context: Context) -> bytes:
+    """Read a body as it comes. What all bodies on their way take together is bounded: each is small, many are not."""
     chunks: list[bytes] = []
     size_bytes = 0
-    while size_bytes <= limit and (chunk := await content.readany()):
-        chunks.append(chunk)
-        size_bytes += len(chunk)
+    try:
+        while size_bytes <= limit and (chunk := await content.readany()):
+            chunks.append(chunk)
+            size_bytes += len(chunk)
+            context.arriving_bytes += len(chunk)
+            if context.arriving_bytes > context.settings.arriving_bytes_max:
+                message = "too many request bodies are on their way at once; send it again, or smaller batches"
+                raise OverloadedError(message, retry_after_seconds=2)
+    finally:
+        context.arriving_bytes -= size_bytes
     return b"".join(chunks)
 
 
