@@ -35,6 +35,8 @@ _OPENING_AT_ONCE: Final = 100
 """Below the accept backlog of 128 that aiohttp listens with, so that no connection waits for a SYN to be sent again."""
 _OPEN_SECONDS_MAX: Final = 30.0
 _SHOWN_BYTES: Final = 600
+_CONTROL: Final = 8
+"""Opcodes from here on are control frames (RFC 6455 section 5.5)."""
 
 
 class Frame(NamedTuple):
@@ -148,6 +150,8 @@ class StreamSocket(asyncio.Protocol):
         """Wait for the answer to the request, then stream."""
         self._received += data
         frame = next_frame(self._received, 0)
+        while frame is not None and frame.opcode >= _CONTROL:  # a ping may come before the answer
+            frame = next_frame(self._received, frame.end)
         if frame is None:
             return
         answer, rest = self._received[frame.payload : frame.end], self._received[frame.end :]
