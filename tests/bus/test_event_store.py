@@ -286,6 +286,32 @@ async def test_a_trim_in_the_middle_of_a_read_is_a_gap(*, is_place: bool) -> Non
         assert page.gap is None
 
 
+class TrimmingLater(TestedEngine):
+    """An engine on which retention comes between two reads of one page."""
+
+    async def read(
+        self, bus: str, after: Position, *, through: Position, limit: int, newest_first: bool = False
+    ) -> Page:
+        """Trim before all reads but the first one."""
+        if after > BEGINNING:
+            await self.trim(BUS, TrimPlan(excess_events=1500), limit=1500)
+        return await super().read(bus, after, through=through, limit=limit, newest_first=newest_first)
+
+
+async def test_a_hole_inside_a_page_is_told_to_everyone() -> None:
+    """Who asks from the earliest event on misses nothing before it, but is told what goes missing behind it."""
+    engine = TrimmingLater()
+    async with running(engine, engine.clock) as bus:
+        receipts = await bus.submit([entry() for _ in range(1000)])
+        receipts += await bus.submit([entry() for _ in range(1000)])
+        positions = [receipt.position for receipt in receipts if isinstance(receipt, Receipt)]
+
+        page = await bus.store.read(Query(patterns=PatternSet.parse(["nothing"])))
+
+    assert page.gap is not None
+    assert (page.gap.start.position, page.gap.end.position) == (positions[999], positions[1499])
+
+
 # One event ------------------------------------------------------------------------------------------------------------
 
 

@@ -137,6 +137,8 @@ class World:
         self._losing = 0
         await self.open()
         for life, cursor in zip(self.lives, cursors, strict=True):
+            if not life.messages:
+                life.start = min(life.start, cursor.position)  # no cursor stands in the future: it was still waiting
             life.reader = Reader(slow=life.reader.slow).open(self.bus, *life.patterns, start=After(cursor))
 
     # The end ----------------------------------------------------------------------------------------------------------

@@ -203,7 +203,7 @@ def test_written_and_read_back(
 
 
 def _in_order(body: bytes) -> bytes:
-    """Return the event with its members in the order in which binary mode reads them: attributes, type of data, data."""
+    """Return the event with its members in the order in which binary mode reads them."""
     members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     last = ("datacontenttype", "data", "data_base64")
     ordered = {name: raw for name, raw in members.items() if name not in last}
