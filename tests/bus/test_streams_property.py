@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,26 +157,28 @@ class World:
             check(life.messages, life.start, PatternSet.parse(life.patterns), self.log, self.log.events[-1][0])
 
 
-Step = Callable[[World], object]
+Step = tuple[str, dict[str, object]]
+"""A method of the world and its arguments."""
+
 SHARE = st.floats(0, 0.999)
-STEPS: Final = {
-    "publish": st.lists(st.sampled_from(TYPES), min_size=1, max_size=6).map(lambda types: lambda w: w.publish(types)),
-    "join": st.builds(
-        lambda patterns, share, kind, slow: lambda w: w.join(patterns, share, kind, slow=slow),
-        st.sampled_from(PATTERNS),
-        SHARE,
-        st.sampled_from(["earliest", "now", "time", "position", "later", "cursor", "beyond", "stranger"]),
-        st.booleans(),
-    ),
-    "take": SHARE.map(lambda share: lambda w: w.take(share)),
-    "trim": st.integers(1, 8).map(lambda count: lambda w: w.trim(count)),
-    "lose": st.integers(1, 3).map(lambda count: lambda w: w.lose(count)),
-    "wait": st.integers(1, 8).map(lambda count: lambda w: w.wait(count)),
-    "time": st.sampled_from([-5.0, 0.001, 5.0]).map(lambda seconds: lambda w: w.pass_time(seconds)),
-    "restart": st.just(lambda w: w.restart()),
-}
-IN_MEMORY = st.lists(st.one_of(*(step for name, step in STEPS.items() if name != "restart")), max_size=40)
-IN_A_FILE = st.lists(st.one_of(*STEPS.values()), max_size=30)
+
+
+def _steps(name: str, **arguments: st.SearchStrategy[object]) -> st.SearchStrategy[Step]:
+    return st.tuples(st.just(name), st.fixed_dictionaries(arguments))
+
+
+KINDS = st.sampled_from(["earliest", "now", "time", "position", "later", "cursor", "beyond", "stranger"])
+WITHOUT_RESTARTS: Final = (
+    _steps("publish", types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=6)),
+    _steps("join", patterns=st.sampled_from(PATTERNS), choice=SHARE, kind=KINDS, slow=st.booleans()),
+    _steps("take", choice=SHARE),
+    _steps("trim", count=st.integers(1, 8)),
+    _steps("lose", count=st.integers(1, 3)),
+    _steps("wait", count=st.integers(1, 8)),
+    _steps("pass_time", seconds=st.sampled_from([-5.0, 0.001, 5.0])),
+)
+IN_MEMORY = st.lists(st.one_of(*WITHOUT_RESTARTS), max_size=40)
+IN_A_FILE = st.lists(st.one_of(*WITHOUT_RESTARTS, _steps("restart")), max_size=30)
 RINGS = st.sampled_from([0, 1500, 1_000_000])
 """Bytes of recent frames: none, three events, all."""
 
@@ -186,8 +187,8 @@ async def _live(path: Path | None, ring_bytes_max: int, steps: list[Step]) -> No
     world = World(path, ring_bytes_max)
     await world.open()
     try:
-        for step in steps:
-            await step(world)  # type: ignore[misc]  # every step is a coroutine function of the world
+        for name, arguments in steps:
+            await getattr(world, name)(**arguments)
         await world.finish()
     finally:
         await world.close()
