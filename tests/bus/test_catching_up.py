@@ -170,6 +170,21 @@ async def test_the_cursor_is_what_was_written(bus: EventBus) -> None:
     assert reader.positions + resumed.positions == positions
 
 
+async def test_the_cursor_of_a_stream_that_is_ahead_of_live_delivery(engine: TestedEngine, bus: EventBus) -> None:
+    """While a frame is lost, a stream that begins after it does not have a cursor before where it began."""
+    engine.loses = lambda _: True
+    positions = await published(bus, *"abc")
+    reader = Reader().open(bus, start=At(positions[2]))
+    await turns()
+
+    assert reader.stream.cursor.position == positions[2] - 1
+
+    engine.loses = lambda _: False
+    positions += await published(bus, "d")
+    await until(lambda: reader.stream.live)
+    assert reader.positions == positions[2:]
+
+
 async def test_a_cursor_of_an_older_epoch(tmp_path: Path) -> None:
     """Over a restart a reader goes on without a gap; beyond the end of its epoch it is told."""
     path = tmp_path / "events.db"

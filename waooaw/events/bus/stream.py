@@ -102,8 +102,8 @@ class Stream(Generic[Payload]):
     @property
     def cursor(self) -> Cursor:
         """Everything at or before it was written to the sink."""
-        reached = self._source.hub.reached
-        return self._source.history.cursor(reached if self.live else min(self._position, reached))
+        history = self._source.history
+        return history.cursor(self._source.hub.reached if self.live else min(self._position, history.last))
 
     def demote(self, position: Position) -> None:
         """Leave live delivery, having got everything up to a position."""
