@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.event_samples import entry
 from waooaw.events.bus.event_bus import BusOptions, EventBus
-from waooaw.events.engine.contract import Frame, Page
+from waooaw.events.engine.contract import Frame, Page, Tip
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.errors import RoutesChangedError, WowEventError
 from waooaw.events.event import Entry
@@ -50,9 +50,11 @@ class TestedEngine(SqliteEngine):
         self.fails_reads: WowEventError | None = None
         self.routes_wanted = "0"
 
-    def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
+    def listen(self, bus: str, listener: Callable[[Frame | Tip], None]) -> Callable[[], None]:
         """Carry frames, but for those that get lost."""
-        return super().listen(bus, lambda frame: None if self.loses(frame) else listener(frame))
+        return super().listen(
+            bus, lambda told: None if isinstance(told, Frame) and self.loses(told) else listener(told)
+        )
 
     async def register(self, bus: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as the engine's
         """Count registrations."""
@@ -60,7 +62,14 @@ class TestedEngine(SqliteEngine):
         return await super().register(bus)
 
     async def append(
-        self, bus: str, writer: str, sequence: int, routes_version: str, entries: Sequence[Entry]
+        self,
+        bus: str,
+        writer: str,
+        sequence: int,
+        routes_version: str,
+        entries: Sequence[Entry],
+        *,
+        patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Append when the gate is open, and fail before or after it."""
         await self.gate.wait()
@@ -69,7 +78,7 @@ class TestedEngine(SqliteEngine):
         error, self.fails_before = self.fails_before, None
         if error is not None:
             raise error
-        answers = await super().append(bus, writer, sequence, "0", entries)
+        answers = await super().append(bus, writer, sequence, "0", entries, patience_seconds=patience_seconds)
         self.appended.append(len(entries))
         error, self.fails_after = self.fails_after, None
         if error is not None:

@@ -34,7 +34,7 @@ async def test_a_receipt_names_id_durability_and_no_duplicate(engine: Engine, wr
     """A receipt carries the event's id and the durability that the engine promises."""
     (receipt,) = await writer.append(entry(id="one"))
 
-    assert (receipt.id, receipt.durability, receipt.duplicate) == ("one", engine.durability, False)
+    assert (receipt.id, receipt.durability, receipt.duplicate) == ("one", engine.durability_of(BUS), False)
 
 
 async def test_positions_grow_in_the_order_of_the_entries(engine: Engine, writer: Writer) -> None:

@@ -55,7 +55,7 @@ async def test_a_closed_engine_still_tells_how_it_does(under_test: EngineUnderTe
     engine = await under_test.open()
     await under_test.close()
 
-    assert engine.engine_state().problem is None
+    assert engine.engine_state(BUS).problem is None
     assert isinstance(engine.details(), dict)
 
 

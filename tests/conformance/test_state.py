@@ -81,6 +81,6 @@ async def test_a_healthy_engine_has_no_problem(engine: Engine, writer: Writer) -
     """An engine that accepts events says that nothing is wrong, and where it is."""
     await writer.append(entry())
 
-    assert engine.engine_state() == EngineState()
+    assert engine.engine_state(BUS) == EngineState()
     assert engine.name
     assert engine.location

@@ -274,6 +274,90 @@ class StorageFailedError(UnavailableError):
     title = "The storage has failed"
 
 
+class StorageRefusedError(UnavailableError):
+    """The store refuses writes for now, and takes them again once its trouble is mended; no restart is needed."""
+
+    code = "storage_refused"
+    title = "The store refuses writes"
+
+
+class EngineUnavailableError(UnavailableError):
+    """The store behind the bus is away. What is read from memory is still answered; streams wait and go on."""
+
+    code = "engine_unavailable"
+    title = "The store is away"
+
+
+class EngineLoadingError(EngineUnavailableError):
+    """The store has started and is reading its data."""
+
+    code = "engine_loading"
+    title = "The store is loading its data"
+
+
+class EngineReadOnlyError(EngineUnavailableError):
+    """The node that was asked takes no writes: it is, or became, a replica."""
+
+    code = "engine_read_only"
+    title = "The node is a replica"
+
+
+class EngineMasterDownError(EngineUnavailableError):
+    """The node that was asked is a replica without its primary."""
+
+    code = "engine_master_down"
+    title = "The node has lost its primary"
+
+
+class EngineBusyError(EngineUnavailableError):
+    """The store is busy with one long command."""
+
+    code = "engine_busy"
+    title = "The store is busy"
+
+
+class ClusterDownError(EngineUnavailableError):
+    """The cluster serves no requests, or none for this bus's slot."""
+
+    code = "cluster_down"
+    title = "The cluster is down"
+
+
+class ReshardingError(EngineUnavailableError):
+    """The bus's slot is moving to another node."""
+
+    code = "resharding"
+    title = "The bus is moving to another node"
+
+
+class NameResolutionError(EngineUnavailableError):
+    """The name of the store's host could not be looked up: DNS failed, not the store."""
+
+    code = "name_resolution_failed"
+    title = "The store's name cannot be looked up"
+
+
+class EngineDeniedError(EngineUnavailableError):
+    """The store refused the credentials, or does not let the user run a command that the bus needs."""
+
+    code = "engine_denied"
+    title = "The store denies access"
+
+
+class UnsafeEngineError(UnavailableError):
+    """The store is set up so that it would lose events: publishes are refused, reading goes on."""
+
+    code = "unsafe_engine"
+    title = "The store would lose events"
+
+
+class DurabilityUnavailableError(UnavailableError):
+    """The durability that the bus promises is not to be had now: no replica confirmed in time."""
+
+    code = "durability_unavailable"
+    title = "The promised durability is not available"
+
+
 class DrainingError(UnavailableError):
     """The process is shutting down."""
 
@@ -352,6 +436,20 @@ class StorageCorruptError(StartupError):
 
     code = "storage_corrupt"
     title = "The store is damaged"
+
+
+class EngineUnreachableError(StartupError):
+    """The store did not answer in the time that a start has."""
+
+    code = "engine_unreachable"
+    title = "The store cannot be reached"
+
+
+class EngineUnsuitableError(StartupError):
+    """The store is too old, or set up so that it would lose events, or cannot keep the durability asked for."""
+
+    code = "engine_unsuitable"
+    title = "The store is not suitable"
 
 
 class ClosedError(WowEventError):

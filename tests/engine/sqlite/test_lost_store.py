@@ -27,7 +27,7 @@ async def test_a_store_that_is_gone_takes_nothing(tmp_path: Path, is_replaced: b
 
         with pytest.raises(StorageFailedError, match="removed or replaced"):
             await writer.answers(entry(data="lost"))
-        assert isinstance(engine.engine_state().problem, StorageFailedError)
+        assert isinstance(engine.engine_state(BUS).problem, StorageFailedError)
         assert path.exists() == is_replaced
 
 
@@ -37,7 +37,7 @@ async def test_a_store_directory_that_is_gone_is_told_without_failing(tmp_path: 
     async with open_store(directory / "events.db") as engine:
         directory.rename(tmp_path / "elsewhere")
 
-        assert isinstance(engine.engine_state().problem, StorageFailedError)
+        assert isinstance(engine.engine_state(BUS).problem, StorageFailedError)
 
 
 async def test_room_inside_the_file_counts_for_the_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,4 +56,4 @@ async def test_room_inside_the_file_counts_for_the_reserve(tmp_path: Path, monke
 
         assert [event.event.data for event in await stored(engine)] == [39, "after"]
         left = 20_000
-        assert isinstance(engine.engine_state().problem, StorageFullError)
+        assert isinstance(engine.engine_state(BUS).problem, StorageFullError)

@@ -65,13 +65,13 @@ async def test_publishes_are_refused_before_the_disk_is_full(disk: Disk) -> None
         with pytest.raises(StorageFullError) as refused:
             await writer.answers(entry(data="refused"))
         assert (refused.value.outcome, refused.value.retryable) == ("not_stored", True)
-        assert isinstance(engine.engine_state().problem, StorageFullError)
+        assert isinstance(engine.engine_state(BUS).problem, StorageFullError)
         assert [event.event.data for event in await stored(engine)] == ["before"]
 
         disk.free()
         await writer.again(entry(data="after"))
 
-        assert engine.engine_state().problem is None
+        assert engine.engine_state(BUS).problem is None
         assert [event.event.data for event in await stored(engine)] == ["before", "after"]
 
 
@@ -89,7 +89,7 @@ async def test_the_time_of_a_problem_is_when_it_began(disk: Disk) -> None:
     """Looking again does not make a problem younger."""
     async with open_store(disk.directory / "events.db", reserve_bytes=disk.reserve_bytes) as engine:
         disk.fill()
-        first, second = engine.engine_state(), engine.engine_state()
+        first, second = engine.engine_state(BUS), engine.engine_state(BUS)
 
         assert first.since_ms is not None
         assert first is second
@@ -169,7 +169,7 @@ async def test_a_disk_that_fails(tmp_path: Path, file_size_limit: Callable[[int]
             await (await Writer.registered(engine)).answers(entry(data="refused"))
 
         assert (failed.value.outcome, refused.value.outcome) == ("unknown", "not_stored")
-        assert isinstance(engine.engine_state().problem, StorageFailedError)
+        assert isinstance(engine.engine_state(BUS).problem, StorageFailedError)
         assert [event.event.data for event in await stored(engine)] == ["before"]
     async with open_store(path) as engine:
         events = await stored(engine)
@@ -196,7 +196,7 @@ async def test_another_program_that_writes_is_waited_for_by_nobody(tmp_path: Pat
         other.close()
         await writer.again(entry(data="after"))
         assert [event.event.data for event in await stored(engine)] == ["after"]
-        assert engine.engine_state().problem is None
+        assert engine.engine_state(BUS).problem is None
 
 
 async def test_a_frame_comes_after_the_commit(tmp_path: Path) -> None:

@@ -86,14 +86,14 @@ class EventBus:
 
     def engine_state(self) -> EngineState:
         """Return how the engine does, from memory."""
-        return self._engine.engine_state()
+        return self._engine.engine_state(self.name)
 
     def details(self) -> dict[str, Any]:
         """Return what people want to know of the engine, from memory."""
         return {
             "name": self._engine.name,
             "location": self._engine.location,
-            "durability": self._engine.durability,
+            "durability": self._engine.durability_of(self.name),
             "waiting_bytes": self._publisher.waiting_bytes,
             **self._engine.details(),
         }

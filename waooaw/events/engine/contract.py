@@ -53,6 +53,18 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Tip:
+    """Where a log ends, told without its events: a listener that stands elsewhere reads the log.
+
+    Listeners get one when frames may have been lost, and for events too large to travel in a frame. ``epoch`` is the
+    one that is being written: where it is new to a listener, history may have been lost (see `History.resume`).
+    """
+
+    epoch: int
+    last: Position
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Part of a log: ``events`` in the order asked for, and how far the log was looked at.
 
@@ -75,6 +87,8 @@ class LogState:
     size_bytes: int
     deduplication_seconds: float
     """How far back a repeated id is recognised now: the window, or less where the count or retention cut it short."""
+    size_bytes_max: int | None = None
+    """What the engine itself has room for, where it knows; retention keeps the log below it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +99,16 @@ class EngineState:
     since_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ReplicaRecord:
+    """What a replica said of itself, and when (Unix milliseconds, by the engine's clock)."""
+
+    replica: str
+    seen_ms: int
+    members: bytes
+    """A JSON object."""
+
+
 class EventLog(Protocol):
     """The append-only record of accepted events, one a bus."""
 
@@ -93,9 +117,18 @@ class EventLog(Protocol):
         ...
 
     async def append(
-        self, bus: str, writer: str, sequence: int, routes_version: str, entries: Sequence[Entry]
+        self,
+        bus: str,
+        writer: str,
+        sequence: int,
+        routes_version: str,
+        entries: Sequence[Entry],
+        *,
+        patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Store entries in one atomic step and answer for each, in order, once they are durable.
+
+        ``patience_seconds`` is how long the engine may wait for its store, and try again under the same sequence.
 
         * ``sequence`` grows by one with each append of a writer. The last one again: the same answer, nothing stored.
           An older one: `SupersededError`. A writer that is not registered: `WriterUnknownError`, nothing stored.
@@ -107,6 +140,10 @@ class EventLog(Protocol):
           nothing.
         * An append that fails raises and has stored nothing, or says in ``outcome`` that it is unknown.
         """
+        ...
+
+    async def begin_epoch(self, bus: str) -> None:
+        """Begin an epoch by hand, at the end of the log: what the one who restores a backup does last."""
         ...
 
     async def read(
@@ -137,15 +174,27 @@ class EventLog(Protocol):
 class LiveChannel(Protocol):
     """Carries frames from appends to listeners, in order. It may lose some; the log decides."""
 
-    def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
+    def listen(self, bus: str, listener: Callable[[Frame | Tip], None]) -> Callable[[], None]:
         """Call ``listener`` with every frame from now on; return what ends it (harmless twice).
 
-        The listener must not raise nor block.
+        Where frames may have been lost, a `Tip` comes within about a second. The listener must not raise nor block.
         """
         ...
 
 
-class Engine(EventLog, LiveChannel, Protocol):
+class Replicas(Protocol):
+    """Who serves from this store."""
+
+    async def beat(self, replica: str, members: bytes) -> tuple[ReplicaRecord, ...]:
+        """Say that a replica lives, and what it says of itself; return all that beat in the last 10 s, by name."""
+        ...
+
+    async def leave(self, replica: str) -> None:
+        """Take a replica off the list at once. One that is not on it is no error."""
+        ...
+
+
+class Engine(EventLog, LiveChannel, Replicas, Protocol):
     """One store behind a service."""
 
     @property
@@ -158,17 +207,16 @@ class Engine(EventLog, LiveChannel, Protocol):
         """Where the events are, without secrets."""
         ...
 
-    @property
-    def durability(self) -> Durability:
-        """The level that receipts name."""
+    def durability_of(self, bus: str) -> Durability:
+        """Return the level that the receipts of a bus name."""
         ...
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Start, and register the undoing on the stack. Raises `StartupError` kinds, with nothing left behind."""
         ...
 
-    def engine_state(self) -> EngineState:
-        """Return how the engine does, from memory: never blocks."""
+    def engine_state(self, bus: str) -> EngineState:
+        """Return how the engine does for a bus, from memory: never blocks."""
         ...
 
     def details(self) -> dict[str, object]:

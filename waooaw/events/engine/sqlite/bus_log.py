@@ -74,14 +74,23 @@ class BusLog:
         self._trimmed_through: Position
         self._first: Position | None
         self.number, self._last, self._trimmed_through, self._events, self._size_bytes = found
-        connection.execute(statements.ADD_EPOCH, (self.number, epoch.to_bytes(8, "big"), self._last))
-        connection.execute(statements.FORGET_EPOCHS, (self.number, EPOCHS_KEPT))
-        rows = connection.execute(statements.EPOCHS, (self.number, EPOCHS_KEPT)).fetchall()
-        self._epochs = tuple(Epoch(int.from_bytes(stored, "big"), Position(after)) for stored, after in reversed(rows))
+        self._epochs = self.write_epoch(epoch)
         self._read_first()
         floor = make_position(max(now_ms - window.seconds * 1000, 0))
         recent = connection.execute(self.sql(statements.RECENT_IDS), (floor, window.ids_max + 1)).fetchall()
         self._deduplication = Deduplication(window, reversed(recent), max(self._trimmed_through, floor))
+
+    def write_epoch(self, epoch: int) -> tuple[Epoch, ...]:
+        """Write a new epoch that begins at the end of the log, inside a transaction; return all that are kept."""
+        connection = self._connection
+        connection.execute(statements.ADD_EPOCH, (self.number, epoch.to_bytes(8, "big"), self._last))
+        connection.execute(statements.FORGET_EPOCHS, (self.number, EPOCHS_KEPT))
+        rows = connection.execute(statements.EPOCHS, (self.number, EPOCHS_KEPT)).fetchall()
+        return tuple(Epoch(int.from_bytes(stored, "big"), Position(after)) for stored, after in reversed(rows))
+
+    def take_epochs(self, epochs: tuple[Epoch, ...]) -> None:
+        """Take over the epochs that were written, once they are durable."""
+        self._epochs = epochs
 
     def sql(self, statement: str, number: int | None = None) -> str:
         """Return a statement for this bus's table."""

@@ -15,12 +15,13 @@ from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.engine.contract import EngineState, Frame, LogState, Page, Registration
+from waooaw.events.engine.contract import EngineState, Frame, LogState, Page, Registration, ReplicaRecord, Tip
 from waooaw.events.engine.sqlite import statements, store_file
 from waooaw.events.engine.sqlite.bus_log import Answer, Append, BusLog
 from waooaw.events.engine.sqlite.deduplication import DeduplicationWindow
 from waooaw.events.engine.sqlite.failure import storage_full, store_gone, write_failure
 from waooaw.events.engine.sqlite.reading import Range, Reading
+from waooaw.events.engine.sqlite.replica_list import ReplicaList
 from waooaw.events.errors import (
     ClosedError,
     RoutesChangedError,
@@ -89,12 +90,13 @@ class SqliteEngine:
         self._durability: Durability = "memory" if path is None else "fsync"
         self._logs: dict[str, BusLog] = {}
         self._writers: dict[tuple[str, str], _Writer] = {}
-        self._listeners: dict[str, dict[object, Callable[[Frame], None]]] = {name: {} for name in buses}
+        self._listeners: dict[str, dict[object, Callable[[Frame | Tip], None]]] = {name: {} for name in buses}
         self._state = EngineState()
         self._failed: StorageFailedError | None = None
         self._refused: UnavailableError | None = None
         self._warnings: list[str] = []
         self._opened = False
+        self._replicas = ReplicaList()
 
     @property
     def name(self) -> str:
@@ -106,9 +108,8 @@ class SqliteEngine:
         """The file, or ``memory``."""
         return "memory" if self._path is None else str(self._path.absolute())
 
-    @property
-    def durability(self) -> Durability:
-        """The level that receipts name."""
+    def durability_of(self, bus: str) -> Durability:  # noqa: ARG002 - one file, one level
+        """Return the level that receipts name."""
         return self._durability
 
     # Life cycle -------------------------------------------------------------------------------------------------------
@@ -178,7 +179,14 @@ class SqliteEngine:
         return Registration(writer, ROUTES_VERSION)
 
     async def append(
-        self, bus: str, writer: str, sequence: int, routes_version: str, entries: Sequence[Entry]
+        self,
+        bus: str,
+        writer: str,
+        sequence: int,
+        routes_version: str,
+        entries: Sequence[Entry],
+        *,
+        patience_seconds: float = 2.0,  # noqa: ARG002 - a disk that refuses now is not asked again
     ) -> tuple[Answer, ...]:
         """Store entries in one transaction; see `EventLog.append`."""
         # The transaction goes on when the caller is cancelled: half of it could not be taken back once it commits.
@@ -252,7 +260,7 @@ class SqliteEngine:
             self._failed = StorageFailedError(failure.detail, retry_after_seconds=failure.retry_after_seconds)
         else:
             self._refused = failure
-        self.engine_state()
+        self._take_state()
         return failure
 
     async def read(
@@ -298,9 +306,21 @@ class SqliteEngine:
             self._reusable_bytes = store_file.reusable_bytes(self._connection)
             return trim.events
 
+    async def begin_epoch(self, bus: str) -> None:
+        """Begin an epoch at the end of the log; see `EventLog.begin_epoch`."""
+        async with self._writing:
+            log = self._log(bus)
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                epochs = log.write_epoch(self._identifiers.new_epoch())
+                await self._commit()
+            except sqlite3.Error as error:
+                raise self._failed_write(error) from error
+            log.take_epochs(epochs)
+
     # LiveChannel ------------------------------------------------------------------------------------------------------
 
-    def listen(self, bus: str, listener: Callable[[Frame], None]) -> Callable[[], None]:
+    def listen(self, bus: str, listener: Callable[[Frame | Tip], None]) -> Callable[[], None]:
         """Call ``listener`` with every frame from now on; return what ends it."""
         listeners, key = self._listeners[bus], object()
         listeners[key] = listener
@@ -309,6 +329,16 @@ class SqliteEngine:
             listeners.pop(key, None)
 
         return end
+
+    # Replicas ---------------------------------------------------------------------------------------------------------
+
+    async def beat(self, replica: str, members: bytes) -> tuple[ReplicaRecord, ...]:
+        """Note a replica; see `Replicas.beat`."""
+        return self._replicas.beat(replica, members, self._clock.now_ms())
+
+    async def leave(self, replica: str) -> None:
+        """Take a replica off the list."""
+        self._replicas.leave(replica)
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -319,8 +349,12 @@ class SqliteEngine:
         if problem is not None:
             raise problem.with_traceback(None)  # one error is raised many times; its trace would grow each time
 
-    def engine_state(self) -> EngineState:
-        """Return how the engine does; one statvfs(2), which touches no disk.
+    def engine_state(self, bus: str) -> EngineState:  # noqa: ARG002 - one file, one state
+        """Return how the engine does; one statvfs(2), which touches no disk."""
+        return self._take_state()
+
+    def _take_state(self) -> EngineState:
+        """Find how the store does now, and since when.
 
         What a write was refused for counts until one succeeds: a quota, or no reserve, and statvfs(2) sees nothing.
         """
