@@ -84,7 +84,8 @@ def test_a_misspelt_variable_is_told(tmp_path: Path) -> None:
     [
         (("--port", "many"), "--port must be a whole number"),
         (("--log-level", "LOUD"), "--log-level must be one of"),
-        (("--redis-url", "redis://localhost"), "not available"),
+        (("--buses", "orders"), "--buses must contain default"),
+        (("--redis-url", "redis://localhost", "--durability", "safe"), "is no level"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(arguments: tuple[str, ...], told: str) -> None:
@@ -101,6 +102,20 @@ def test_a_port_in_use_is_told_in_one_line(own_service: ServiceProcess, tmp_path
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "--port" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--event-bus-enabled",), ("--event-bus-enabled", "true")])
+def test_a_switch_needs_no_value(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """A setting that is true or false is true where its flag stands alone; what follows is not taken for its value."""
+    variables = {"EVENT_BUS_ENABLED": "false", "WOWEVENT_DATA_DIRECTORY": str(tmp_path / "data")}
+    with start(["serve", *arguments, "--port", "0", *NO_LAME_DUCK], variables=variables) as serving:
+        assert serving.stdout is not None
+        line = serving.stdout.readline().decode()
+        serving.send_signal(signal.SIGINT)
+        serving.communicate(timeout=SECONDS_MAX)
+
+    assert str(tmp_path / "data") in line
+    assert serving.returncode == 0
 
 
 def test_help_lists_every_setting() -> None:

@@ -58,7 +58,7 @@ def sentence(said: str) -> str:
         ("WOWEVENT_HOST", "256.256.256.256", "--host"),
         ("WOWEVENT_HOST", "a..b", "--host"),
         ("WOWEVENT_HOST", "203.0.113.7", "--host"),
-        ("REDIS_URL", "redis://127.0.0.1:6379", "not available in this release"),
+        ("WOWEVENT_BUSES", "orders", "must contain default"),
     ],
 )
 def test_bad_settings(tmp_path: Path, variable: str, value: str, told: str) -> None:

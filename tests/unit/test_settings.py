@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
 import pytest
 
 from waooaw.events.errors import InvalidSettingError
-from waooaw.events.settings import SETTINGS, SettingInfo, Settings, load_settings, unknown_variables
+from waooaw.events.settings import SETTINGS, SettingInfo, Settings, durability_levels, load_settings, unknown_variables
 
 BY_NAME = {info.name: info for info in SETTINGS}
 
@@ -139,12 +140,81 @@ def test_a_flag_beats_the_environment() -> None:
     assert (settings.port, settings.log_level) == (2, "DEBUG")
 
 
-def test_redis_is_not_available() -> None:
-    """A service that was told to run on Redis does not start on something else; the address is not repeated."""
-    with pytest.raises(InvalidSettingError, match="not available") as refused:
-        load_settings({"REDIS_URL": "redis://:secret@host"})
+@pytest.mark.parametrize(
+    ("text", "buses", "levels"),
+    [
+        ("local", ("default", "orders"), {"default": "local", "orders": "local"}),
+        (" fsync ", ("default",), {"default": "fsync"}),
+        (
+            "default=local, orders = replicated,",
+            ("default", "orders"),
+            {"default": "local", "orders": "replicated"},
+        ),
+    ],
+)
+def test_durability_levels(text: str, buses: tuple[str, ...], levels: dict[str, str]) -> None:
+    """One level stands for all buses; otherwise each has its own."""
+    assert durability_levels(Settings(durability=text, buses=buses)) == levels
 
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("safe", "'safe' is no level; the levels are local, fsync, replicated"),
+        ("memory", "'memory' is no level"),
+        ("default=local", "no level for orders"),
+        ("default=local,orders=none", "'none' is no level"),
+        ("default=local,invoices=local", "'invoices' is no bus of WOWEVENT_BUSES"),
+        ("default=local,default=fsync,orders=local", "default stands there twice"),
+        ("default=local,fsync", "'fsync' is no bus=level"),
+    ],
+)
+def test_refused_levels(text: str, told: str) -> None:
+    """A promise that cannot be read, or that a bus lacks, ends the start; without Redis nobody reads it."""
+    environment = {"WOWEVENT_BUSES": "default,orders", "WOWEVENT_DURABILITY": text}
+
+    load_settings(environment)
+    with pytest.raises(InvalidSettingError) as refused:
+        load_settings({**environment, "REDIS_URL": "redis://:secret@host"})
+
+    assert told in str(refused.value)
+    assert "WOWEVENT_DURABILITY" in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("orders", "must contain default"),
+        ("default,Orders", "must name buses by"),
+        ("default,-a", "must name buses by"),
+        ("default," + "a" * 64, "must name buses by"),
+        ("default,a,a", "must name each bus once"),
+        (",".join(["default", *(f"b{number}" for number in range(64))]), "at most 64"),
+        (" , ", "must contain default"),
+    ],
+)
+def test_refused_buses(text: str, told: str) -> None:
+    """Names that would need quoting, doubles, too many, and a list without the default are refused."""
+    with pytest.raises(InvalidSettingError, match=re.escape(told)) as refused:
+        load_settings({"WOWEVENT_BUSES": text})
+
+    assert str(refused.value).startswith("WOWEVENT_BUSES")
+
+
+def test_buses() -> None:
+    """Buses keep the order in which they are given."""
+    assert load_settings({"WOWEVENT_BUSES": "orders, default"}).buses == ("orders", "default")
+    assert load_settings({"WOWEVENT_BUSES": ""}).buses == ("default",)
+
+
+def test_secrets_are_marked() -> None:
+    """Whatever holds a password is marked as such, so that nothing prints it."""
+    assert {info.name for info in SETTINGS if info.rule.secret} == {
+        "redis_url",
+        "redis_password",
+        "redis_sentinel_password",
+    }
 
 
 def test_misspelt_variables_are_found() -> None:
@@ -175,6 +245,7 @@ def test_settings_do_not_change() -> None:
         ("header_seconds", "10"),
         ("port", "8080"),
         ("data_directory", "wowevent-data"),
+        ("buses", "default"),
     ],
 )
 def test_defaults_as_text(name: str, text: str) -> None:

@@ -11,10 +11,13 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
+from waooaw.events.bus_names import DEFAULT_BUS, read_levels, wrong_with_buses
 from waooaw.events.errors import InvalidSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from waooaw.events.receipt import Durability
 
 PREFIX: Final = "WOWEVENT_"
 PLAIN_NAMES: Final = frozenset({"port", "log_level", "event_bus_enabled", "redis_url"})
@@ -37,6 +40,8 @@ class Rule:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     secret: bool = False
+    check: Callable[[Any], str | None] | None = None
+    """What is wrong with a value, as the end of a sentence, or None."""
 
 
 def _setting(default: Any, help: str, **rule: Any) -> Any:  # noqa: A002, ANN401 - the table reads best so
@@ -52,7 +57,9 @@ class Settings:
     data_directory: Path = _setting(  # noqa: RUF009 - a field, and a path does not change
         Path("wowevent-data"), "Where the embedded engine keeps its store."
     )
-    redis_url: str = _setting("", "Redis to run on. Not available in this release: leave it unset.", secret=True)
+    reuse_port: bool = _setting(
+        default=False, help="true lets several services of this machine share the port; Linux spreads connections."
+    )
     log_level: str = _setting("INFO", "Least level of the log lines written.", choices=LOG_LEVELS)
     event_bus_enabled: bool = _setting(
         default=True,
@@ -60,6 +67,41 @@ class Settings:
     )
     allowed_origins: tuple[str, ...] = _setting(
         (), "Origins, separated by commas, whose pages may call the bus from a browser. Empty: only its own."
+    )
+
+    buses: tuple[str, ...] = _setting(
+        (DEFAULT_BUS,),
+        "Buses to serve, separated by commas, default among them. Each has a log of its own; on Redis Cluster they "
+        "spread over the nodes.",
+        check=wrong_with_buses,
+    )
+    redis_url: str = _setting(
+        "",
+        "Redis to run on: redis://host:6379/0, redis+sentinel://host:26379,host:26379/name, "
+        "redis+cluster://host:6379,host:6379; rediss… for TLS. Empty: the embedded engine.",
+        secret=True,
+    )
+    redis_username: str = _setting("", "User of Redis; beats the one in REDIS_URL.")
+    redis_password: str = _setting(
+        "", "Password of Redis; beats the one in REDIS_URL, and stays out of what prints URLs.", secret=True
+    )
+    redis_sentinel_username: str = _setting("", "User of the Sentinels, which have users of their own.")
+    redis_sentinel_password: str = _setting("", "Password of the Sentinels.", secret=True)
+    redis_tls_ca_file: str = _setting(
+        "", "Certificates that the server's must be signed by, in PEM. Empty: those of the system."
+    )
+    redis_tls_certificate_file: str = _setting("", "Certificate of this client, in PEM, where Redis asks for one.")
+    redis_tls_key_file: str = _setting("", "Its private key, in PEM.")
+    redis_start_seconds: float = _setting(
+        30.0, "How long a start waits for Redis before it ends: longer than Redis itself restarts.", minimum=0.1
+    )
+    durability: str = _setting(
+        "local",
+        "What an event on Redis survives before its receipt is written: local, fsync or replicated; one level for all "
+        "buses, or default=local,orders=replicated. The embedded engine is always fsync.",
+    )
+    publish_wait_seconds: float = _setting(
+        2.0, "How long an accepted publish waits for a store that is away, before it gets 503.", minimum=0, maximum=60
     )
 
     retention_age_seconds: int = _setting(
@@ -194,16 +236,18 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, str | None
     for info in SETTINGS:
         flag = (flags or {}).get(info.name)
         text = flag if flag is not None else environment.get(info.variable)
-        if text is None or (text == "" and info.kind is not tuple):
+        if text is None or (text == "" and info.default != ()):
             continue
         values[info.name] = _parse(info, text, info.flag if flag is not None else info.variable)
     settings = Settings(**values)
     if settings.redis_url:
-        message = (
-            "REDIS_URL is set, and the Redis engine is not available in this release: unset it to use the embedded one"
-        )
-        raise InvalidSettingError(message)
+        durability_levels(settings)  # A mistake is found before anything is touched.
     return settings
+
+
+def durability_levels(settings: Settings) -> dict[str, Durability]:
+    """Return the level that each bus promises on Redis, by its name; raises `InvalidSettingError`."""
+    return read_levels(settings.durability, settings.buses)
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -216,7 +260,10 @@ def _parse(info: SettingInfo, text: str, given_by: str) -> Any:  # noqa: ANN401 
     if info.kind is bool:
         return _parse_bool(text, given_by)
     if info.kind is tuple:
-        return tuple(item.strip() for item in text.split(",") if item.strip())
+        items = tuple(item.strip() for item in text.split(",") if item.strip())
+        if info.rule.check is not None and (wrong := info.rule.check(items)) is not None:
+            raise _invalid(given_by, text, wrong)
+        return items
     if info.kind is Path:
         return Path(text)
     if info.kind is str:

@@ -12,7 +12,7 @@ import click
 from waooaw.events.cli.commands import complain
 from waooaw.events.settings import SETTINGS, SettingInfo, load_settings, unknown_variables
 
-METAVARS: Final = {bool: "true|false", int: "NUMBER", float: "SECONDS", str: "TEXT", tuple: "LIST"}
+METAVARS: Final = {bool: "[true|false]", int: "NUMBER", float: "SECONDS", str: "TEXT", tuple: "LIST"}
 
 
 def announce(url: str, location: str) -> None:
@@ -39,6 +39,8 @@ def _option(info: SettingInfo) -> click.Option:
     return click.Option(
         [info.flag, info.name],
         metavar=choices or METAVARS.get(info.kind, "PATH"),
+        is_flag=False,
+        flag_value="true" if info.kind is bool else None,  # --reuse-port alone means true
         help=f"{info.rule.help}  [variable: {info.variable}; default: {default}]",
     )
 

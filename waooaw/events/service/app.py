@@ -10,7 +10,8 @@ from waooaw.events.acceptance import AcceptanceLimits
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.clock import SystemClock
 from waooaw.events.engine import engine_for
-from waooaw.events.engine.sqlite import DeduplicationWindow, SqliteOptions
+from waooaw.events.engine.deduplication_window import DeduplicationWindow
+from waooaw.events.engine.sqlite import SqliteOptions
 from waooaw.events.identifier import RandomIdentifiers, new_chance
 from waooaw.events.retention import RetentionLimits
 from waooaw.events.service import sse, websocket
@@ -19,6 +20,7 @@ from waooaw.events.service.context import BUS_NAME, CONTEXT, Context
 from waooaw.events.service.framings import CloudEventsFraming, SseFraming, WebSocketFraming
 from waooaw.events.service.open_streams import OpenStreams
 from waooaw.events.service.routes import ROUTES
+from waooaw.events.settings import durability_levels
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -32,13 +34,43 @@ STORE_FILE = "wowevent.db"
 
 def build_engine(settings: Settings, clock: Clock) -> Engine:
     """Return the engine that the settings ask for."""
+    return _redis_engine(settings, clock) if settings.redis_url else _sqlite_engine(settings, clock)
+
+
+def _sqlite_engine(settings: Settings, clock: Clock) -> Engine:
     options = SqliteOptions(
-        deduplication=DeduplicationWindow(settings.deduplication_seconds, settings.deduplication_ids),
+        deduplication=_deduplication(settings),
         reserve_bytes=settings.storage_reserve_bytes,
         integrity_check_seconds=settings.integrity_check_seconds,
     )
     path = settings.data_directory.absolute() / STORE_FILE
-    return engine_for(f"sqlite:///{path}", (BUS_NAME,), clock=clock, identifiers=RandomIdentifiers(), options=options)
+    return engine_for(
+        f"sqlite:///{path}", settings.buses, clock=clock, identifiers=RandomIdentifiers(), options=options
+    )
+
+
+def _redis_engine(settings: Settings, clock: Clock) -> Engine:
+    from waooaw.events.engine.redis import RedisOptions, TlsFiles  # noqa: PLC0415 - only the engine in use loads
+
+    options = RedisOptions(
+        username=settings.redis_username or None,
+        password=settings.redis_password or None,
+        sentinel_username=settings.redis_sentinel_username or None,
+        sentinel_password=settings.redis_sentinel_password or None,
+        tls=TlsFiles(
+            ca_file=settings.redis_tls_ca_file or None,
+            certificate_file=settings.redis_tls_certificate_file or None,
+            key_file=settings.redis_tls_key_file or None,
+        ),
+        start_seconds=settings.redis_start_seconds,
+        durability=durability_levels(settings),
+        deduplication=_deduplication(settings),
+    )
+    return engine_for(settings.redis_url, settings.buses, clock=clock, identifiers=RandomIdentifiers(), options=options)
+
+
+def _deduplication(settings: Settings) -> DeduplicationWindow:
+    return DeduplicationWindow(settings.deduplication_seconds, settings.deduplication_ids)
 
 
 def bus_options(settings: Settings) -> BusOptions:

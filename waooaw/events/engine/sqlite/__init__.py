@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from waooaw.events.engine.sqlite.deduplication import DeduplicationWindow
+from waooaw.events.engine.deduplication_window import DeduplicationWindow
 from waooaw.events.engine.sqlite.engine import SqliteEngine, SqliteOptions
 
 __all__ = ["DeduplicationWindow", "SqliteEngine", "SqliteOptions"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from waooaw.events.acceptance import content_of
 from waooaw.events.engine.contract import Frame, LogState
 from waooaw.events.engine.sqlite import statements
-from waooaw.events.engine.sqlite.deduplication import Deduplication, DeduplicationWindow, identity_hash
+from waooaw.events.engine.sqlite.deduplication import Deduplication, identity_hash
 from waooaw.events.epoch import EPOCHS_KEPT, Epoch, History
 from waooaw.events.errors import IdReusedError, Violation, WowEventError
 from waooaw.events.event import Entry, StoredEvent
@@ -22,6 +22,8 @@ from waooaw.events.retention import TrimPlan, cut
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
+
+    from waooaw.events.engine.deduplication_window import DeduplicationWindow
 
 _ID_GIVEN: Final = 1
 _TIME_GIVEN: Final = 2

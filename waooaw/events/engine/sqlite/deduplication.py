@@ -7,7 +7,6 @@ before it counts, so two ids of one hash are still two events.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from waooaw.events.position import Position, make_position, position_milliseconds
@@ -15,13 +14,7 @@ from waooaw.events.position import Position, make_position, position_millisecond
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
-@dataclass(frozen=True, slots=True)
-class DeduplicationWindow:
-    """How far back a repeated id is recognised: a time, and a count that bounds the memory (about 150 MB a million)."""
-
-    seconds: int = 300
-    ids_max: int = 1_000_000
+    from waooaw.events.engine.deduplication_window import DeduplicationWindow
 
 
 def identity_hash(source: str, event_id: str) -> int:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.engine.contract import EngineState, Frame, LogState, Page, Registration, ReplicaRecord, Tip
+from waooaw.events.engine.deduplication_window import DeduplicationWindow
 from waooaw.events.engine.sqlite import statements, store_file
 from waooaw.events.engine.sqlite.bus_log import Answer, Append, BusLog
-from waooaw.events.engine.sqlite.deduplication import DeduplicationWindow
 from waooaw.events.engine.sqlite.failure import storage_full, store_gone, write_failure
 from waooaw.events.engine.sqlite.reading import Range, Reading
 from waooaw.events.engine.sqlite.replica_list import ReplicaList
