@@ -99,11 +99,10 @@ def parse_address(url: str, given: Credentials) -> RedisAddress:
     mode, tls = kind
     # At the last "@": one that stands raw in a password would otherwise put half of it into a host's name.
     user_information, _, rest = rest.rpartition("@")
+    if re.search("[/?#]", user_information):
+        raise _refused("a '/', '?' or '#' of a user or a password is written %2F, %3F or %23")
     if "?" in rest or "#" in rest:
-        raise _refused(
-            "options behind '?' or '#' are not read from it; what can be set has a setting of its own, "
-            "and a '?' or '#' of a password is written %3F or %23"
-        )
+        raise _refused("options behind '?' or '#' are not read from it; what can be set has a setting of its own")
     authority, _, path = rest.partition("/")
     nodes = _nodes(authority, _PORTS[mode])
     if mode == "standalone" and len(nodes) > 1:
