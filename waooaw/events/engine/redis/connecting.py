@@ -60,7 +60,7 @@ class NodeConnection(Connection):
         return self._arguments
 
     async def abort(self) -> None:
-        """Close at once, sending nothing of what waits: a peer that reads no more would keep it open. Harmless twice."""
+        """Close at once, and send nothing of what waits: a peer that reads no more would keep it open."""
         if self._writer is not None:
             self._writer.transport.abort()
         await self.disconnect(nowait=True)
@@ -93,7 +93,7 @@ class Connector:
                     await _begin(connection)
             except (RedisError, OSError) as error:  # OSError: the time-out among them
                 await connection.abort()
-                failure = connection_failure(error, where, sent=False)
+                failure = connection_failure(error, where, sent=False, tls=self._trust is not None)
                 if isinstance(failure, EngineDeniedError):
                     break  # another address would refuse as well, and each refusal is a line in its log
             except BaseException:
@@ -192,7 +192,7 @@ async def _begin(connection: NodeConnection) -> None:
 
     The naming is the first command after the log-in: without a log-in it is what tells that one is needed.
     """
-    await connection.connect()
+    await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves this one without types
     await connection.send_command("CLIENT", "SETNAME", CLIENT_NAME)
     try:
         await connection.read_response()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from waooaw.events.errors import UnavailableError
 
 _CHAIN_MAX: Final = 8
+_SILENT: Final = "did not answer in time; check that it runs, is not overloaded, and that no firewall lies between"
+_BROKEN_OFF: Final = "broke the connection off; look at its log"
+_CLOSED: Final = "closed the connection; look at its log"
 _WORD: Final = re.compile(r"[A-Z][A-Z0-9_-]{1,31}")
 _COMMAND: Final = re.compile(r"'([A-Za-z][A-Za-z|._-]{0,40})'")
 _IN_SCRIPT: Final = re.compile(r"\bscript: [0-9a-f]{40}\b|user_script")
@@ -52,11 +55,13 @@ def reply_failure(error: exceptions.RedisError, where: str) -> UnavailableError:
     )
 
 
-def connection_failure(error: BaseException, where: str, *, sent: bool = True) -> EngineUnavailableError:
+def connection_failure(
+    error: BaseException, where: str, *, sent: bool = True, tls: bool = False
+) -> EngineUnavailableError:
     """Return what a broken link, or one that was never made, means.
 
-    ``where`` as for `reply_failure`. With ``sent`` a command may have reached Redis: its outcome is unknown. An error
-    that is a reply all the same (redis-py raises some as `redis.exceptions.ConnectionError`) is read as one.
+    ``where`` as for `reply_failure`. With ``sent`` a command may have reached Redis: its outcome is unknown. Without it
+    the connection was being made, with ``tls`` or without. An error that is a reply all the same (redis-py raises some as `redis.exceptions.ConnectionError`) is read as one.
     """
     if isinstance(error, exceptions.RedisError) and is_reply(error):
         failure = reply_failure(error, where)
@@ -64,7 +69,7 @@ def connection_failure(error: BaseException, where: str, *, sent: bool = True) -
             return failure
         return EngineUnavailableError(failure.detail, retry_after_seconds=failure.retry_after_seconds)
     outcome = "unknown" if sent else "not_stored"
-    return EngineUnavailableError(f"Redis at {where} {_link_trouble(error, sent=sent)}", outcome=outcome)
+    return EngineUnavailableError(f"Redis at {where} {_link_trouble(error, sent=sent, tls=tls)}", outcome=outcome)
 
 
 def is_not_executed(error: UnavailableError) -> bool:
@@ -126,20 +131,22 @@ def _command(text: str) -> str:
     return found[1].upper().replace("|", " ") if found else "that was sent"
 
 
-def _link_trouble(error: BaseException, *, sent: bool) -> str:
-    for cause in _chain(error):
-        if trouble := _cause_trouble(cause):
-            return trouble
+def _link_trouble(error: BaseException, *, sent: bool, tls: bool) -> str:
+    trouble = next(filter(None, map(_cause_trouble, _chain(error))), _CLOSED)
     if sent:
-        return "closed the connection; look at its log"
-    return "closed the connection as soon as it was made; if the port is one for TLS, write rediss:// for redis://"
+        return trouble
+    if tls and trouble == _SILENT:
+        return f"{trouble}. If the port is none for TLS, write redis:// for rediss://"
+    if not tls and trouble in {_CLOSED, _BROKEN_OFF}:
+        return f"{trouble}. If the port is one for TLS, write rediss:// for redis://"
+    return trouble
 
 
 def _cause_trouble(cause: BaseException) -> str:
     if isinstance(cause, ssl.SSLError):
         return _tls_trouble(cause)
     if isinstance(cause, TimeoutError | exceptions.TimeoutError):
-        return "did not answer in time; check that it runs, is not overloaded, and that no firewall lies between"
+        return _SILENT
     if isinstance(cause, OSError):
         return _system_trouble(cause)
     if isinstance(cause, exceptions.InvalidResponse):
@@ -151,7 +158,7 @@ def _system_trouble(cause: OSError) -> str:
     if isinstance(cause, ConnectionRefusedError):
         return "refused the connection; check that it runs, and the host and port of the address"
     if isinstance(cause, ConnectionError):
-        return "broke the connection off; look at its log"
+        return _BROKEN_OFF
     reason = os.strerror(cause.errno) if cause.errno else "the system gave no reason"
     return f"cannot be reached ({reason}); check the network, and the host and port of the address"
 
