@@ -61,7 +61,8 @@ def connection_failure(
     """Return what a broken link, or one that was never made, means.
 
     ``where`` as for `reply_failure`. With ``sent`` a command may have reached Redis: its outcome is unknown. Without it
-    the connection was being made, with ``tls`` or without. An error that is a reply all the same (redis-py raises some as `redis.exceptions.ConnectionError`) is read as one.
+    the connection was being made, with ``tls`` or without. An error that is a reply all the same (redis-py raises some
+    as `redis.exceptions.ConnectionError`) is read as one.
     """
     if isinstance(error, exceptions.RedisError) and is_reply(error):
         failure = reply_failure(error, where)
