@@ -1,1 +1,8 @@
-"""The engine on Redis 7 or newer, and on Valkey: standalone, Sentinel and Cluster; any number of equal replicas."""
+"""The engine on Redis: many replicas over one log."""
+
+from __future__ import annotations
+
+from waooaw.events.engine.redis.connecting import TlsFiles
+from waooaw.events.engine.redis.engine import RedisEngine, RedisOptions
+
+__all__ = ["RedisEngine", "RedisOptions", "TlsFiles"]

@@ -1,0 +1,301 @@
+"""One bus on Redis: its log, its live channel, and what this replica knows of both.
+
+Rule 1: appends go out on one link, one after the other; a lost answer is asked for again under the same sequence.
+Rule 2: what this replica knows comes from scripts' answers and frames; it is compared with the writer's node each half
+second, so that a lost frame, or a history that was lost while nothing was written, is found out within one second.
+Rule 3: an epoch that is new is asked for before anything of it is told to listeners.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from redis.exceptions import MovedError, RedisError
+
+from waooaw.events.engine.contract import EngineState, Frame, Page, Tip
+from waooaw.events.engine.redis import script
+from waooaw.events.engine.redis.appending import WRITER_SECONDS, Appender
+from waooaw.events.engine.redis.examination import Examination
+from waooaw.events.engine.redis.failure import reply_failure
+from waooaw.events.engine.redis.layout import (
+    Keys,
+    exclusive,
+    read_entry,
+    read_epoch,
+    read_frame,
+    read_head,
+    read_position,
+)
+from waooaw.events.engine.redis.tracker import Tracker
+from waooaw.events.errors import (
+    EngineDeniedError,
+    EngineUnavailableError,
+    ReshardingError,
+    UnavailableError,
+)
+from waooaw.events.position import BEGINNING, Position, format_position, position_milliseconds, previous_position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from waooaw.events.engine.contract import LogState
+    from waooaw.events.engine.deduplication_window import DeduplicationWindow
+    from waooaw.events.engine.redis.link import Argument
+    from waooaw.events.engine.redis.live import LiveSubscription
+    from waooaw.events.engine.redis.session import Session, SessionKeeper
+    from waooaw.events.event import StoredEvent
+    from waooaw.events.identifier import Identifiers
+    from waooaw.events.receipt import Durability
+    from waooaw.events.retention import TrimPlan
+
+_log = logging.getLogger("wowevent.redis")
+
+READ_SECONDS: Final = 5.0
+"""How long a read may take, the wait for a connection included; the caller tries again or tells its client."""
+
+PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""A page ends here even below its count: 10,000 events of the largest size would be 2.5 GiB."""
+
+CLOCK_AHEAD_SECONDS: Final = 60
+"""Log time this far ahead of the clock is worth a warning: less is what NTP corrects."""
+
+RETENTION_LEASE_MS: Final = 15_000
+"""Three looks of the retention job: another replica takes over when the one that trims is gone for that long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BusOptions:
+    """How one bus is kept."""
+
+    durability: Durability
+    buses: int
+    """How many share the server's memory."""
+    window: DeduplicationWindow
+    publish_command: str
+    replica: str
+    now_us: Callable[[], str]
+    """Microseconds since 1970 for tests, or empty: the server's clock."""
+
+
+class RedisBus:
+    """One bus. Made by the engine, which opens and closes it."""
+
+    def __init__(self, bus: str, options: BusOptions, identifiers: Identifiers, random: Random) -> None:
+        self.bus = bus
+        self.keys = Keys(bus)
+        self.tracker = Tracker(options.window)
+        self.examination = Examination(options.durability, options.buses)
+        self.keeper: SessionKeeper
+        self.live: LiveSubscription
+        self.options = options
+        self.identifiers = identifiers
+        self._listeners: dict[object, Callable[[Frame | Tip], None]] = {}
+        self._told = Position(0)
+        self._told_epoch = 0
+        self._due = Position(0)
+        self.appender = Appender(self, random)
+        self._state = EngineState()
+
+    # What is known ----------------------------------------------------------------------------------------------------
+
+    def state(self, now_ms: int) -> LogState:
+        """Return the log's state, as last heard."""
+        return replace(self.tracker.state(now_ms), size_bytes_max=self.examination.size_bytes_max)
+
+    def engine_state(self, now_ms: int) -> EngineState:
+        """Return how Redis does for this bus. What an append was refused for counts until one succeeds."""
+        if self.keeper.current is None and self.keeper.problem is not None:
+            return EngineState(self.keeper.problem, self.keeper.since_ms)
+        problem = self.examination.problem or self.appender.refusal
+        if type(problem) is not type(self._state.problem):
+            self._state = EngineState(problem, None if problem is None else now_ms)
+        return self._state
+
+    def warnings(self, now_ms: int) -> list[str]:
+        """Return what an operator should know."""
+        warnings = list(self.examination.warnings)
+        ahead_seconds = (position_milliseconds(self.tracker.last) - now_ms) // 1000
+        if ahead_seconds > CLOCK_AHEAD_SECONDS:
+            warnings.append(
+                f"the log of bus {self.bus} is {ahead_seconds} s ahead of the clock: a clock of Redis ran back; "
+                "positions go on growing, times in them are late until the clock catches up"
+            )
+        return warnings
+
+    @property
+    def node(self) -> str | None:
+        """The node that takes writes, or None while there is none."""
+        session = self.keeper.current
+        return None if session is None else str(session.node)
+
+    async def refresh(self, session: Session) -> None:
+        """Ask the writer's node for the bus as it stands; make it, or begin its epoch, where that is due.
+
+        Raises `UnavailableError` kinds. A server that takes no writes now can still be read.
+        """
+        said = await self._evaluate(
+            session, script.STATE, (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
+        )
+        if not said or not said[2]:
+            try:
+                await self.open(session, force=False)
+            except UnavailableError:
+                if not said or self.tracker.epoch is None:
+                    raise
+            said = await self._evaluate(
+                session, script.STATE, (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
+            )
+        if not said:
+            message = f"the bus {self.bus!r} is not in Redis, and could not be made there"
+            raise EngineUnavailableError(message)
+        head = read_head(said[0])
+        if self.tracker.take(head):
+            self.tracker.begin(head, [read_epoch(item) for item in said[1]])
+
+    async def compare(self, session: Session) -> None:
+        """Find out what was missed: a frame that was due at the last comparison and has not come is one."""
+        await self.refresh(session)
+        epoch, last = self.tracker.epoch, self.tracker.last
+        if epoch != self._told_epoch or (self._told < self._due):
+            self._tell_tip()
+        self._due = last
+
+    def _tell_tip(self) -> None:
+        if self.tracker.epoch is not None:
+            self._tell(Tip(self.tracker.epoch, self.tracker.last))
+
+    async def open(self, session: Session, *, force: bool, writer: str = "") -> str:
+        """Make the bus where there is none, begin an epoch where one is due, let a writer in; return the routes."""
+        keys = (*self.keys.whole, self.keys.writer(writer))
+        epoch = f"{self.identifiers.new_epoch():016x}"
+        arguments = (epoch, "1" if force else "0", str(WRITER_SECONDS) if writer else "")
+        return read_head(await self._evaluate(session, script.OPEN, keys, arguments)).routes_version
+
+    async def _evaluate(
+        self, session: Session, wanted: script.Script, keys: Sequence[str], arguments: Sequence[Argument]
+    ) -> Any:  # noqa: ANN401 - what a script answers
+        link = session.reading
+        try:
+            return await link.evaluate(wanted, keys, arguments, timeout_seconds=READ_SECONDS)
+        except RedisError as error:
+            raise self.refused(session, error) from None
+
+    def refused(self, session: Session, error: RedisError) -> UnavailableError:
+        """Return what a refusal means, and leave the node where it is the wrong one or is away."""
+        failure = reply_failure(error, session.reading.where)
+        is_away = isinstance(failure, EngineUnavailableError)
+        if is_away and (isinstance(error, MovedError) or not isinstance(failure, (ReshardingError, EngineDeniedError))):
+            self.keeper.drop(session, failure)
+        return failure
+
+    async def learn_epoch(self) -> None:
+        """Ask for a history that an answer told of."""
+        try:
+            await self.refresh(await self.keeper.session(READ_SECONDS))
+        except UnavailableError as error:
+            # The comparison of each half second asks again; until then the history known before stands.
+            _log.info("redis.history_unknown", extra={"bus": self.bus, "code": error.code, "detail": error.detail})
+
+    # Listening --------------------------------------------------------------------------------------------------------
+
+    def listen(self, listener: Callable[[Frame | Tip], None]) -> Callable[[], None]:
+        """Call a listener with every frame from now on; return what ends it."""
+        key = object()
+        self._listeners[key] = listener
+
+        def end() -> None:
+            self._listeners.pop(key, None)
+
+        return end
+
+    async def subscribed(self) -> None:
+        """Catch up with what was told before the subscription stood."""
+        await self.refresh(await self.keeper.session(READ_SECONDS))
+        self._due = self.tracker.last
+        self._tell_tip()
+
+    async def received(self, message: bytes) -> None:
+        """Take a message of the live channel."""
+        try:
+            told = read_frame(message)
+        except msgspec.MsgspecError:
+            _log.warning("redis.frame_unreadable", extra={"bus": self.bus, "detail": "the log is read instead"})
+            return
+        if told.epoch != self.tracker.epoch:
+            await self.refresh(await self.keeper.session(READ_SECONDS))
+            if told.epoch != self.tracker.epoch:
+                return
+        if isinstance(told, Frame):
+            size_bytes = sum([len(event.body) for event in told.events])
+            self.tracker.heard(told.last, len(told.events), size_bytes, told.events[0].position)
+        self._tell(told)
+
+    def _tell(self, told: Frame | Tip) -> None:
+        self._told = told.last if told.epoch != self._told_epoch else max(told.last, self._told)
+        self._told_epoch = told.epoch
+        for listener in tuple(self._listeners.values()):
+            listener(told)
+
+    # Reading and trimming ---------------------------------------------------------------------------------------------
+
+    async def read(self, after: Position, through: Position, limit: int, *, newest_first: bool) -> Page:
+        """Return a page; see `EventLog.read`."""
+        session = await self.keeper.session(READ_SECONDS)
+        arguments = (exclusive(after), format_position(through), limit, "1" if newest_first else "0", PAGE_BYTES_MAX)
+        said = await self._evaluate(session, script.READ, (self.keys.meta, self.keys.log), arguments)
+        if not said:
+            await self.refresh(session)
+            return Page((), min(max(after, self.tracker.last), through), BEGINNING)
+        trimmed_through, last = read_position(said[0]), read_position(said[1])
+        events = tuple([read_entry(item) for item in said[2]])
+        cut_short = len(events) == limit or sum([len(event.body) for event in events]) >= PAGE_BYTES_MAX
+        whole = after if newest_first else min(through, max(last, after))
+        return Page(events, events[-1].position if cut_short and events else whole, trimmed_through)
+
+    async def get(self, position: Position) -> StoredEvent | None:
+        """Return the event at a position, or None."""
+        page = await self.read(previous_position(position), position, 1, newest_first=False)
+        return page.events[0] if page.events else None
+
+    async def trim(self, plan: TrimPlan, limit: int) -> int:
+        """Remove what a plan names, if this replica has the lease of retention, or can take it."""
+        session = await self.keeper.session(READ_SECONDS)
+        before_ms = "" if plan.before_ms is None else str(plan.before_ms)
+        arguments = (
+            before_ms,
+            plan.excess_events,
+            plan.excess_bytes,
+            limit,
+            self.options.replica,
+            RETENTION_LEASE_MS,
+            self.options.now_us(),
+        )
+        keys = (self.keys.meta, self.keys.log, self.keys.retention)
+        try:
+            # On the link of the appends: what is appended after a trim knows of it.
+            said = await session.writing.evaluate(script.TRIM, keys, arguments, timeout_seconds=READ_SECONDS)
+        except RedisError as error:
+            raise self.refused(session, error) from None
+        if not said or said[0] != b"ok":
+            return 0
+        if self.tracker.take(read_head(said[3])):
+            await self.learn_epoch()
+        return int(said[1])
+
+    async def begin_epoch(self) -> None:
+        """Begin an epoch by hand."""
+        session = await self.keeper.session(READ_SECONDS)
+        await self.open(session, force=True)
+        await self.refresh(session)
+        self._tell_tip()
+
+    async def beat(self, replica: str, members: bytes, silent_ms: int) -> list[bytes]:
+        """Note a replica, or (without members) take it off; return names and what they said, in turn."""
+        session = await self.keeper.session(READ_SECONDS)
+        arguments = (replica, members, silent_ms, self.options.now_us())
+        said: list[bytes] = await self._evaluate(session, script.BEAT, (self.keys.replicas,), arguments)
+        return said

@@ -1,0 +1,336 @@
+"""The engine on Redis: any number of equal replicas over one Redis, which holds all that they know.
+
+Each bus has connections of its own to the node that takes its writes: two of a session (`SessionKeeper`) and one that
+listens (`LiveSubscription`). Trouble on one node is trouble of the buses there, and of no others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from redis.exceptions import RedisError
+
+from waooaw.events.engine.contract import EngineState, ReplicaRecord
+from waooaw.events.engine.deduplication_window import DeduplicationWindow
+from waooaw.events.engine.redis import script
+from waooaw.events.engine.redis.address import Credentials, parse_address
+from waooaw.events.engine.redis.bus_log import BusOptions, RedisBus
+from waooaw.events.engine.redis.connecting import Connector, TlsFiles
+from waooaw.events.engine.redis.failure import reply_failure
+from waooaw.events.engine.redis.live import LiveSubscription
+from waooaw.events.engine.redis.name_lookup import NameLookup
+from waooaw.events.engine.redis.pace import Pace
+from waooaw.events.engine.redis.session import SessionKeeper
+from waooaw.events.engine.redis.topology import topology_for
+from waooaw.events.errors import ClosedError, EngineUnreachableError, UnavailableError
+from waooaw.events.identifier import new_chance
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from waooaw.events.clock import Clock
+    from waooaw.events.engine.contract import Frame, LogState, Page, Registration, Tip
+    from waooaw.events.engine.redis.session import Session
+    from waooaw.events.errors import WowEventError
+    from waooaw.events.event import Entry, StoredEvent
+    from waooaw.events.identifier import Identifiers
+    from waooaw.events.position import Position
+    from waooaw.events.receipt import Durability, Receipt
+    from waooaw.events.retention import TrimPlan
+
+_log = logging.getLogger("wowevent.redis")
+
+COMPARE_SECONDS: Final = 0.5
+"""Between two comparisons with the writer's node: what was missed is found by the second one."""
+
+EXAMINE_SECONDS: Final = 60.0
+"""Between two looks at how the server is set up; another one at each connect."""
+
+REPLICA_SILENT_MS: Final = 10_000
+REPLICA_BUS: Final = "default"
+"""The bus in whose slot the list of replicas is kept."""
+
+CLOSING_SECONDS: Final = 5.0
+"""How long calls that run while the engine closes may take to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """How to reach Redis, and how buses are kept there."""
+
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+    tls: TlsFiles = field(default_factory=TlsFiles)
+    start_seconds: float = 30.0
+    durability: Mapping[str, Durability] = field(default_factory=dict)
+    """By bus; ``local`` for those it does not name."""
+    deduplication: DeduplicationWindow = field(default_factory=DeduplicationWindow)
+    time_by: Clock | None = None
+    """A clock for tests; None: Redis's own time, the same for all replicas."""
+
+
+class RedisEngine:
+    """Buses on one Redis. Open it once, inside an exit stack."""
+
+    def __init__(
+        self, url: str, buses: Sequence[str], *, clock: Clock, identifiers: Identifiers, options: RedisOptions
+    ) -> None:
+        given = Credentials(
+            username=options.username,
+            password=options.password,
+            sentinel_username=options.sentinel_username,
+            sentinel_password=options.sentinel_password,
+        )
+        self._address = parse_address(url, given)
+        self._clock = clock
+        self._options = options
+        self._random = new_chance()
+        self._replica = identifiers.new_token()
+        self._buses = {
+            name: RedisBus(name, self._bus_options(name, buses), identifiers, self._random) for name in buses
+        }
+        self._opened = False
+        self._running = 0
+        self._idle = asyncio.Event()
+
+    def _bus_options(self, bus: str, buses: Sequence[str]) -> BusOptions:
+        time_by = self._options.time_by
+        return BusOptions(
+            durability=self.durability_of(bus),
+            buses=len(buses),
+            window=self._options.deduplication,
+            publish_command="SPUBLISH" if self._address.mode == "cluster" else "PUBLISH",
+            replica=self._replica,
+            now_us=(lambda: "") if time_by is None else (lambda: str(round(time_by.now() * 1e6))),
+        )
+
+    @property
+    def name(self) -> str:
+        """``redis``."""
+        return "redis"
+
+    @property
+    def location(self) -> str:
+        """The URL, without who we are."""
+        return self._address.location
+
+    def durability_of(self, bus: str) -> Durability:
+        """Return the level that the receipts of a bus name."""
+        return self._options.durability.get(bus, "local")
+
+    # Life cycle -------------------------------------------------------------------------------------------------------
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Connect every bus; raises `StartupError` kinds, with nothing left behind."""
+        async with AsyncExitStack() as undo:
+            names = NameLookup()
+            undo.callback(names.close)
+            connector = Connector(self._address, self._options.tls, names)
+            topology = topology_for(self._address, connector)
+            pace = Pace(self._random)
+            for bus in self._buses.values():
+                bus.keeper = SessionKeeper(
+                    bus.bus, topology, connector, pace, clock=self._clock, prepare=partial(self._prepare, bus)
+                )
+                undo.push_async_callback(_cancelled, bus.keeper.start())
+            await self._started()
+            for bus in self._buses.values():
+                live = LiveSubscription(
+                    bus.keeper,
+                    connector,
+                    pace,
+                    bus.keys.live,
+                    sharded=self._address.mode == "cluster",
+                    confirmed=bus.subscribed,
+                    received=bus.received,
+                )
+                bus.live = live
+                undo.push_async_callback(_cancelled, asyncio.create_task(live.run(), name=f"redis live {bus.bus}"))
+                undo.push_async_callback(_cancelled, asyncio.create_task(self._watch(bus), name=f"watch {bus.bus}"))
+            await asyncio.gather(*[self._listening(bus) for bus in self._buses.values()])
+            self._opened = True
+            undo.push_async_callback(self._close)
+            stack.push_async_exit(undo.pop_all())
+
+    async def _started(self) -> None:
+        """Wait until each bus has a session, or what keeps it away has lasted too long."""
+        starting = [bus.keeper.started for bus in self._buses.values()]
+        done, waiting = await asyncio.wait(
+            starting, timeout=self._options.start_seconds, return_when=asyncio.FIRST_EXCEPTION
+        )
+        for started in done:
+            started.result()
+        if waiting:
+            bus = next(bus for bus in self._buses.values() if bus.keeper.started in waiting)
+            message = f"after {self._options.start_seconds:g} s: {bus.keeper.failure().detail}"
+            raise EngineUnreachableError(message)
+
+    async def _listening(self, bus: RedisBus) -> None:
+        """Wait until the live channel stands, so that a reader misses nothing from its first moment on."""
+        try:
+            async with asyncio.timeout(self._options.start_seconds):
+                await bus.live.listening.wait()
+        except TimeoutError:
+            reason = bus.live.problem or bus.keeper.failure()
+            message = f"the live channel of bus {bus.bus!r}: {reason.detail}"
+            raise EngineUnreachableError(message) from None
+
+    async def _prepare(self, bus: RedisBus, session: Session) -> None:
+        """Make a session ready before anybody gets it."""
+        try:
+            await bus.examination.examine(session.reading, is_start=not bus.keeper.started.done())
+            loaded = [session.reading.send("SCRIPT", "LOAD", item.text, timeout_seconds=2.0) for item in script.SCRIPTS]
+            await asyncio.gather(*loaded)
+        except RedisError as error:
+            raise reply_failure(error, session.reading.where) from None
+        await bus.refresh(session)
+
+    async def _watch(self, bus: RedisBus) -> None:
+        """Compare with the writer's node, and now and then look how it is set up."""
+        loop = asyncio.get_running_loop()
+        examine_at = loop.time() + EXAMINE_SECONDS
+        while True:
+            await asyncio.sleep(COMPARE_SECONDS)
+            session = bus.keeper.current
+            if session is None:
+                continue
+            try:
+                await bus.compare(session)
+                if loop.time() >= examine_at:
+                    examine_at = loop.time() + EXAMINE_SECONDS
+                    await bus.examination.examine(session.reading, is_start=False)
+            except (UnavailableError, RedisError) as error:
+                # The keeper deals with a link that broke; the next comparison asks again.
+                _log.debug("redis.not_compared", extra={"bus": bus.bus, "detail": type(error).__name__})
+
+    async def _close(self) -> None:
+        self._opened = False
+        if self._running:
+            self._idle.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSING_SECONDS):
+                    await self._idle.wait()
+        for bus in self._buses.values():
+            with suppress(UnavailableError, RedisError):  # they are forgotten by themselves a day later
+                await bus.appender.forget_writers()
+
+    @asynccontextmanager
+    async def _call(self, bus: str) -> AsyncIterator[RedisBus]:
+        """Count a call that runs: closing waits for it."""
+        found = self._bus(bus)
+        self._running += 1
+        try:
+            yield found
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+
+    def _bus(self, bus: str) -> RedisBus:
+        if not self._opened:
+            message = "the engine is closed"
+            raise ClosedError(message)
+        return self._buses[bus]
+
+    # EventLog ---------------------------------------------------------------------------------------------------------
+
+    async def register(self, bus: str) -> Registration:
+        """Make the caller a writer of a bus."""
+        async with self._call(bus) as found:
+            return await found.appender.register()
+
+    async def append(
+        self,
+        bus: str,
+        writer: str,
+        sequence: int,
+        routes_version: str,
+        entries: Sequence[Entry],
+        *,
+        patience_seconds: float = 2.0,
+    ) -> tuple[Receipt | WowEventError, ...]:
+        """Store entries by one script; see `EventLog.append`."""
+        async with self._call(bus) as found:
+            return await found.appender.append(writer, sequence, routes_version, entries, patience_seconds)
+
+    async def read(
+        self, bus: str, after: Position, *, through: Position, limit: int, newest_first: bool = False
+    ) -> Page:
+        """Return a page of the log; see `EventLog.read`."""
+        async with self._call(bus) as found:
+            return await found.read(after, through, limit, newest_first=newest_first)
+
+    async def get(self, bus: str, position: Position) -> StoredEvent | None:
+        """Return the event at a position, or None."""
+        async with self._call(bus) as found:
+            return await found.get(position)
+
+    def state(self, bus: str) -> LogState:
+        """Return the log's state, as last heard: half a second old at most while Redis is there."""
+        return self._bus(bus).state(self._clock.now_ms())
+
+    async def trim(self, bus: str, plan: TrimPlan, *, limit: int) -> int:
+        """Remove up to ``limit`` of the oldest events that a plan names; see `EventLog.trim`."""
+        async with self._call(bus) as found:
+            return await found.trim(plan, limit)
+
+    async def begin_epoch(self, bus: str) -> None:
+        """Begin an epoch by hand; see `EventLog.begin_epoch`."""
+        async with self._call(bus) as found:
+            await found.begin_epoch()
+
+    # LiveChannel, Replicas --------------------------------------------------------------------------------------------
+
+    def listen(self, bus: str, listener: Callable[[Frame | Tip], None]) -> Callable[[], None]:
+        """Call ``listener`` with every frame from now on; return what ends it."""
+        return self._buses[bus].listen(listener)
+
+    async def beat(self, replica: str, members: bytes) -> tuple[ReplicaRecord, ...]:
+        """Note a replica; see `Replicas.beat`."""
+        async with self._call(REPLICA_BUS) as found:
+            said = await found.beat(replica, members, REPLICA_SILENT_MS)
+        pairs = zip(said[::2], said[1::2], strict=True)
+        return tuple(sorted((_record(name, text) for name, text in pairs), key=lambda record: record.replica))
+
+    async def leave(self, replica: str) -> None:
+        """Take a replica off the list."""
+        async with self._call(REPLICA_BUS) as found:
+            await found.beat(replica, b"", REPLICA_SILENT_MS)
+
+    # State ------------------------------------------------------------------------------------------------------------
+
+    def engine_state(self, bus: str) -> EngineState:
+        """Return how Redis does for a bus, from memory."""
+        found = self._buses[bus]
+        if not self._opened:
+            return EngineState()
+        return found.engine_state(self._clock.now_ms())
+
+    def details(self) -> dict[str, object]:
+        """Return versions, places and warnings for people."""
+        buses = self._buses if self._opened else {}
+        now_ms = self._clock.now_ms()
+        warnings = [text for bus in buses.values() for text in bus.warnings(now_ms)]
+        return {
+            "mode": self._address.mode,
+            "servers": sorted({bus.examination.version for bus in buses.values()}),
+            "nodes": {name: bus.node for name, bus in buses.items()},
+            "warnings": list(dict.fromkeys(warnings)),
+        }
+
+
+def _record(name: bytes, text: bytes) -> ReplicaRecord:
+    seen_ms, _, members = text.partition(b" ")
+    return ReplicaRecord(name.decode(), int(seen_ms), members)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

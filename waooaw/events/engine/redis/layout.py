@@ -1,0 +1,195 @@
+"""What stands where in Redis: keys, and how entries, frames and answers are spelled.
+
+All keys of a bus share the hash tag ``{<bus>}``, so they are in one slot and one script can change them together.
+
+An entry of the log has two fields: ``h``, a MessagePack array ``[type, source, correlationid]``, and ``b``, the event's
+JSON as it was accepted. A frame is a MessagePack array: format, epoch, the position before it, the first position, the
+time of acceptance in microseconds, and the entries as header, body, header, body…; a body too large to travel is nil.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+
+from waooaw.events.acceptance import content_of
+from waooaw.events.engine.contract import Frame, Tip
+from waooaw.events.epoch import Epoch
+from waooaw.events.event import Entry, StoredEvent
+from waooaw.events.position import Position, format_position, make_position
+
+FRAME_BODY_BYTES_MAX: Final = 16 * 1024
+"""Larger bodies are read from the log by those who need them: each listener has a buffer in the server."""
+
+FRAME_FORMAT: Final = 1
+
+
+class Keys:
+    """The keys of one bus."""
+
+    def __init__(self, bus: str) -> None:
+        prefix = f"wowevent:{{{bus}}}:"
+        self.meta = prefix + "meta"
+        self.log = prefix + "log"
+        self.epochs = prefix + "epochs"
+        self.ids = (prefix + "ids:0", prefix + "ids:1")
+        self.samples = prefix + "ids:samples"
+        self.retention = prefix + "retention"
+        self.replicas = prefix + "replicas"
+        self.live = prefix + "live"
+        self._writer = prefix + "writer:"
+
+    def writer(self, name: str) -> str:
+        """The key of a writer: its last sequence and what it was answered."""
+        return self._writer + name
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """What `OPEN` and `APPEND` declare, without the writer."""
+        return (self.meta, self.log, self.epochs, *self.ids, self.samples)
+
+
+class _Header(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    type: str
+    source: str
+    correlationid: str | None
+
+
+class _Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    format: int
+    epoch: str
+    previous_ms: int
+    previous_sequence: int
+    ms: int
+    sequence: int
+    accepted_us: int
+    entries: list[_Header | bytes | None]
+
+
+_decode_header = msgspec.msgpack.Decoder(_Header).decode
+_decode_frame = msgspec.msgpack.Decoder(_Frame).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+@lru_cache(maxsize=4096)
+def _plain_header(event_type: str, source: str) -> bytes:
+    return _encode(_Header(event_type, source, None))
+
+
+def spell_entry(entry: Entry) -> tuple[bytes, bytes, bytes]:
+    """Return what `APPEND` takes for an entry: header, body, and identity with digest (empty where no id was given)."""
+    if entry.correlationid is None:
+        header = _plain_header(entry.type, entry.source)
+    else:
+        header = _encode(_Header(entry.type, entry.source, entry.correlationid))
+    if not entry.id_given:
+        return header, entry.body, b""
+    identity = blake2b(f"{entry.source}\0{entry.id}".encode(), digest_size=16).digest()
+    return header, entry.body, identity + _digest(entry)
+
+
+def _digest(entry: Entry) -> bytes:
+    """Return what tells an event from another with its id: all members as they were spelled, in any order."""
+    members = content_of(entry.body, time_given=entry.time_given)
+    hashed = blake2b(digest_size=16)
+    for name in sorted(members):
+        value = members[name]
+        hashed.update(b"%b\0%d\0%b" % (name.encode(), len(value), value))
+    return hashed.digest()
+
+
+def read_entry(item: list[Any]) -> StoredEvent:
+    """Read an entry of the log, as XRANGE answers it."""
+    name, fields = item
+    header = _decode_header(fields[1])
+    return StoredEvent(read_position(name), header.type, header.source, header.correlationid, fields[3])
+
+
+def read_position(text: bytes) -> Position:
+    """Read a stream id."""
+    ms, _, sequence = text.partition(b"-")
+    return Position(int(ms) << 20 | int(sequence))
+
+
+def exclusive(position: Position) -> str:
+    """Spell a stream id as what comes after it."""
+    return f"({format_position(position)}"
+
+
+def read_frame(message: bytes) -> Frame | Tip:
+    """Read what the live channel carries; a tip where a body was too large to travel. Raises `msgspec.MsgspecError`."""
+    frame = _decode_frame(message)
+    epoch = int(frame.epoch, 16)
+    position = make_position(frame.ms, frame.sequence)
+    headers, bodies = frame.entries[::2], frame.entries[1::2]
+    events = []
+    for header, body in zip(headers, bodies, strict=True):
+        if not isinstance(header, _Header) or not isinstance(body, bytes):
+            return Tip(epoch, Position(make_position(frame.ms, frame.sequence) + len(headers) - 1))
+        events.append(StoredEvent(position, header.type, header.source, header.correlationid, body))
+        position = Position(position + 1)
+    previous = make_position(frame.previous_ms, frame.previous_sequence)
+    return Frame(epoch, previous, tuple(events), frame.accepted_us / 1e6)
+
+
+def read_epoch(text: bytes) -> Epoch:
+    """Read one epoch: its id, and the last position before it."""
+    number, _, after = text.partition(b" ")
+    return Epoch(int(number, 16), read_position(after))
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A bus as a script describes it."""
+
+    epoch: int
+    last: Position
+    trimmed_through: Position
+    first: Position | None
+    events: int
+    size_bytes: int
+    cut_ms: int
+    routes_version: str
+
+
+def read_head(said: list[bytes]) -> Head:
+    """Read what scripts say of the bus."""
+    epoch, last, trimmed_through, first, events, size_bytes, cut_ms, routes_version = said
+    return Head(
+        int(epoch, 16),
+        read_position(last),
+        read_position(trimmed_through),
+        read_position(first) if first else None,
+        int(events),
+        int(size_bytes),
+        int(cut_ms),
+        routes_version.decode(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an append was answered: the first position, and the entries (by index) that were not stored.
+
+    Such an entry has the position of the event that it repeats, or None where its id was used for other content.
+    """
+
+    first: Position
+    exceptions: dict[int, Position | None]
+
+
+def read_answer(text: bytes) -> Answer:
+    """Read an answer."""
+    first, _, rest = text.partition(b" ")
+    exceptions: dict[int, Position | None] = {}
+    for item in rest.split(b",") if rest else ():
+        index, found, position = item.partition(b"d")
+        if found:
+            exceptions[int(index)] = read_position(position)
+        else:
+            exceptions[int(item.removesuffix(b"r"))] = None
+    return Answer(read_position(first), exceptions)

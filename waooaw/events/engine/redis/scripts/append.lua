@@ -1,0 +1,133 @@
+#!lua
+-- Store entries as one step, under the writer's sequence, and tell listeners in one frame.
+-- KEYS meta, log, epochs, ids 0, ids 1, samples, writer
+-- ARGV sequence, routes version, highest ms seen, now in us ('' the server's), epoch id, window ms, ids max,
+--      sample step, publish command, channel, writer seconds, body bytes max in a frame,
+--      then for each entry: header, body, identity .. digest (16 bytes each; '' for an id that nobody gave)
+--@history
+local FIXED = 12
+local head = read_head(KEYS[1])
+if not head then return {'no_bus'} end
+local stored = redis.call('GET', KEYS[7])
+if not stored then return {'no_writer'} end
+local last_sequence, last_answer = stored:match('^(%d+) (.*)$')
+local sequence = tonumber(ARGV[1])
+if sequence == tonumber(last_sequence) then
+  -- A write, so that a WAIT after it waits for what the first try wrote, too.
+  redis.call('SET', KEYS[7], stored, 'EX', ARGV[11])
+  return {'ok', last_answer, describe(head)}
+end
+if sequence < tonumber(last_sequence) then return {'superseded', last_sequence} end
+
+local replid = replication_id()
+if head.replid ~= replid then begin_epoch(head, KEYS[1], KEYS[3], ARGV[5], replid) end
+if ARGV[2] ~= routes_version(head) then return {'routes', routes_version(head)} end
+
+local us = now_us(ARGV[4])
+local now_ms = math.floor(us / 1000)
+local window_ms, ids_max = tonumber(ARGV[6]), tonumber(ARGV[7])
+local more = redis.call('HMGET', KEYS[1], 'generation', 'generation_ids', 'generation_ms', 'given')
+local generation, generation_ids, generation_ms, given =
+  tonumber(more[1]), tonumber(more[2]), tonumber(more[3]), tonumber(more[4])
+
+local identities = {}
+for i = FIXED + 3, #ARGV, 3 do
+  if ARGV[i] ~= '' then identities[#identities + 1] = ARGV[i]:sub(1, 16) end
+end
+local known = {}
+if #identities > 0 then
+  -- Two generations of ids: where the younger one is full or old enough, the older one is out of the window as a whole.
+  if generation_ids >= ids_max or generation_ms + window_ms <= now_ms then
+    generation, generation_ids, generation_ms = 1 - generation, 0, now_ms
+    redis.call('UNLINK', KEYS[4 + generation])
+  end
+  local younger = redis.call('HMGET', KEYS[4 + generation], unpack(identities))
+  local older = redis.call('HMGET', KEYS[5 - generation], unpack(identities))
+  for i, identity in ipairs(identities) do known[identity] = younger[i] or older[i] or nil end
+end
+
+-- Positions: never at or before one that was handed out, whatever this server's clock says.
+local count = (#ARGV - FIXED) / 3
+local ms, first_seq = now_ms, 0
+local seen_ms = tonumber(ARGV[3])
+if seen_ms > head.ms and seen_ms >= ms then ms = seen_ms + 1 end
+if ms <= head.ms then ms, first_seq = head.ms, head.seq + 1 end
+if first_seq + count > 1048576 then ms, first_seq = ms + 1, 0 end
+
+local seq = first_seq
+local exceptions, remembered, frame, in_batch = {}, {}, {}, {}
+local frame_bytes_max = tonumber(ARGV[12])
+local added_bytes = 0
+for i = FIXED + 1, #ARGV, 3 do
+  local index = (i - FIXED - 1) / 3
+  local header, body, identity = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local repeated = false
+  if identity ~= '' then
+    local digest = identity:sub(17)
+    identity = identity:sub(1, 16)
+    local found = known[identity]
+    if found then
+      local ordinal, found_ms, found_seq = struct.unpack('>I6I6I4', found)
+      local is_trimmed = found_ms < head.trimmed_ms or (found_ms == head.trimmed_ms and found_seq <= head.trimmed_seq)
+      if in_batch[identity] or (found_ms + window_ms > now_ms and given - ordinal < ids_max and not is_trimmed) then
+        repeated = true
+        if found:sub(17) == digest then
+          exceptions[#exceptions + 1] = index .. 'd' .. text(found_ms) .. '-' .. text(found_seq)
+        else
+          exceptions[#exceptions + 1] = index .. 'r'
+        end
+      end
+    end
+    if not repeated then
+      given = given + 1
+      local value = struct.pack('>I6I6I4', given, ms, seq) .. digest
+      remembered[#remembered + 1] = identity
+      remembered[#remembered + 1] = value
+      known[identity], in_batch[identity] = value, true
+    end
+  end
+  if not repeated then
+    redis.call('XADD', KEYS[2], text(ms) .. '-' .. seq, 'h', header, 'b', body)
+    added_bytes = added_bytes + #body
+    frame[#frame + 1] = header
+    if #body > frame_bytes_max then
+      frame[#frame + 1] = '\192'
+    else
+      frame[#frame + 1] = '\198' .. struct.pack('>I4', #body) .. body
+    end
+    seq = seq + 1
+  end
+end
+
+local added = seq - first_seq
+local answer = text(ms) .. '-' .. first_seq .. ' ' .. table.concat(exceptions, ',')
+redis.call('SET', KEYS[7], sequence .. ' ' .. answer, 'EX', ARGV[11])
+if added == 0 then return {'ok', answer, describe(head)} end
+
+if #remembered > 0 then
+  redis.call('HSET', KEYS[4 + generation], unpack(remembered))
+  local ids = #remembered / 2
+  local step = tonumber(ARGV[8])
+  if math.floor(given / step) > math.floor((given - ids) / step) then
+    redis.call('RPUSH', KEYS[6], text(given) .. ' ' .. text(ms))
+    local oldest = redis.call('LINDEX', KEYS[6], 0)
+    while oldest do
+      local ordinal, sample_ms = oldest:match('^(%d+) (%d+)$')
+      if tonumber(ordinal) > given - ids_max then break end
+      head.cut_ms = tonumber(sample_ms)
+      redis.call('LPOP', KEYS[6])
+      oldest = redis.call('LINDEX', KEYS[6], 0)
+    end
+  end
+  redis.call('HSET', KEYS[1], 'generation', generation, 'generation_ids', text(generation_ids + ids),
+    'generation_ms', text(generation_ms), 'given', text(given), 'cut_ms', text(head.cut_ms))
+end
+
+local message = '\152' .. cmsgpack.pack(1, head.epoch, head.ms, head.seq, ms, first_seq, us) ..
+  '\220' .. struct.pack('>I2', #frame) .. table.concat(frame)
+if head.first == '' then head.first = text(ms) .. '-' .. first_seq end
+head.ms, head.seq, head.events, head.bytes = ms, seq - 1, head.events + added, head.bytes + added_bytes
+redis.call('HSET', KEYS[1], 'ms', text(ms), 'seq', text(seq - 1), 'first', head.first,
+  'events', text(head.events), 'bytes', text(head.bytes))
+redis.call(ARGV[9], ARGV[10], message)
+return {'ok', answer, describe(head)}

@@ -1,0 +1,168 @@
+"""A bus's connections to the node that takes its writes, kept up for as long as the engine is open.
+
+A session is two links to one node: one writes (and waits for replicas), one reads. Either one broken, the session is
+over, and the keeper makes a new one: it finds the primary, connects, and has the caller prepare the session, before
+anybody gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from waooaw.events.engine.redis.link import Link
+from waooaw.events.errors import EngineUnavailableError, StartupError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from waooaw.events.clock import Clock
+    from waooaw.events.engine.redis.address import Node
+    from waooaw.events.engine.redis.connecting import Connector
+    from waooaw.events.engine.redis.pace import Pace
+    from waooaw.events.engine.redis.topology import Topology
+
+CONNECT_SECONDS: Final = 1.5
+"""A node of the same network connects in milliseconds; one that takes longer is counted as away and tried again."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Session:
+    """Two links to one node."""
+
+    node: Node
+    writing: Link
+    reading: Link
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether either link is broken."""
+        return self.writing.is_broken or self.reading.is_broken
+
+    async def close(self) -> None:
+        """Close both links."""
+        await self.writing.close()
+        await self.reading.close()
+
+
+class SessionKeeper:
+    """Keeps one bus's session. ``started`` is done when the first one is there, or raises why there can be none."""
+
+    def __init__(
+        self,
+        bus: str,
+        topology: Topology,
+        connector: Connector,
+        pace: Pace,
+        *,
+        clock: Clock,
+        prepare: Callable[[Session], Awaitable[None]],
+    ) -> None:
+        self._bus = bus
+        self._topology = topology
+        self._connector = connector
+        self._pace = pace
+        self._clock = clock
+        self._prepare = prepare
+        self._session: Session | None = None
+        self._changed = asyncio.Event()
+        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.problem: UnavailableError | None = EngineUnavailableError("Redis has not been reached yet")
+        self.since_ms = clock.now_ms()
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin to keep a session; cancel the task to end it."""
+        return asyncio.get_running_loop().create_task(self._keep(), name=f"redis session {self._bus}")
+
+    @property
+    def current(self) -> Session | None:
+        """The session, or None while there is none."""
+        session = self._session
+        return None if session is None or session.is_broken else session
+
+    def drop(self, session: Session, reason: UnavailableError) -> None:
+        """End a session whose node is the wrong one now; a new one is made at once."""
+        if session is self._session:
+            self._note(reason)
+        for link in (session.writing, session.reading):
+            link.abandon(reason)
+
+    async def session(self, patience_seconds: float) -> Session:
+        """Return a session, when there is one; raises what keeps it away once patience is over."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_seconds
+        while (session := self.current) is None:
+            changed = self._changed
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await changed.wait()
+            except TimeoutError:
+                raise self.failure() from None
+        return session
+
+    def failure(self) -> UnavailableError:
+        """Return what keeps Redis away, as an error of its own that can be raised."""
+        problem = self.problem or EngineUnavailableError("the connection to Redis was lost a moment ago")
+        return type(problem)(problem.detail, retry_after_seconds=problem.retry_after_seconds)
+
+    def _note(self, problem: UnavailableError) -> None:
+        if self.problem is None:
+            self.since_ms = self._clock.now_ms()
+        self.problem = problem
+
+    async def _keep(self) -> None:
+        try:
+            while True:
+                await self._pace.turn()
+                try:
+                    session = await self._open()
+                except StartupError as error:
+                    if not self.started.done():
+                        self.started.set_exception(error)
+                    return
+                except UnavailableError as error:
+                    self._pace.failed()
+                    self._note(error)
+                    continue
+                self._pace.succeeded()
+                self.problem = None
+                self._session = session
+                if not self.started.done():
+                    self.started.set_result(None)
+                self._announce()
+                await asyncio.wait((session.writing.broken, session.reading.broken), return_when="FIRST_COMPLETED")
+                self._note(_reason(session))
+                await session.close()
+        finally:
+            if self._session is not None:
+                await self._session.close()
+                self._session = None
+
+    def _announce(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _open(self) -> Session:
+        node = await self._topology.primary(self._bus)
+        writing = Link(await self._connector.connect(node, timeout_seconds=CONNECT_SECONDS), node)
+        try:
+            reading = Link(await self._connector.connect(node, timeout_seconds=CONNECT_SECONDS), node)
+        except BaseException:
+            await writing.close()
+            raise
+        session = Session(node, writing, reading)
+        try:
+            await self._prepare(session)
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+
+def _reason(session: Session) -> UnavailableError:
+    for link in (session.writing, session.reading):
+        if link.broken.done():
+            return link.broken.result()
+    message = "the connection to Redis was lost"
+    return EngineUnavailableError(message)
