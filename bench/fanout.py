@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from bench.errors import BenchError
 from bench.events import batch
-from bench.load import EVENTS_PATH, HttpConnection, Watch, Window, measure, open_connections, post, run_load
+from bench.load import EVENTS_PATH, OK, HttpConnection, Watch, Window, measure, open_connections, post, run_load
 from bench.report import Context, Figure, Report, Target, ratio
 from bench.rounds import core_shares, costs, in_turns
 from bench.transcript import Transcript, TranscriptReader
-from bench.websocket import open_streams
+from bench.websocket import EVENT_PREFIX, Opening, open_streams
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.server import Server
 
 LETTER: Final = "c"
 TITLE: Final = "one pattern, 200 WebSocket readers"
 
-_READERS: Final = 200
+READERS: Final = 200
 _TARGET: Final = Target(comparison=">=", bound=500_000)
 _PATTERN: Final = "bench.*"
 _CONNECTIONS: Final = 4
@@ -49,6 +52,36 @@ class Cell:
         rate = "as fast as it goes" if self.batches_per_second is None else f"{self.batches_per_second:g} a second"
         return f"batches of {self.batch_events}, {rate}"
 
+    def feed(self, server: Server) -> Feed:
+        """Return what publishes so to a server that takes ndjson, and streams as the event bus does."""
+        steady = self.batches_per_second is not None
+        return Feed(
+            requests=[post(server, EVENTS_PATH, "application/x-ndjson", batch(self.batch_events))],
+            batch_events=self.batch_events,
+            batches_per_second=self.batches_per_second,
+            ahead_batches_max=_AHEAD_STEADY_MAX if steady else _AHEAD_BATCHES_MAX,
+            opening=Opening.of(_PATTERN),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What is published to a server, and how its readers ask for it."""
+
+    requests: Sequence[bytes]
+    """Sent in turn, again and again; each holds `batch_events` events."""
+    batch_events: int
+    opening: Opening
+    ahead_batches_max: int
+    batches_per_second: float | None = None
+    connections: int = _CONNECTIONS
+    success: bytes = OK
+    """How the answer to an accepted request begins."""
+    event_prefix: bytes = EVENT_PREFIX
+    """How the message of an event begins."""
+    positions: bool = True
+    """Whether the messages carry positions, which must increase."""
+
 
 _MAIN: Final = Cell(batch_events=50)
 _CELLS: Final = (
@@ -62,8 +95,8 @@ _CELLS: Final = (
 def run(context: Context) -> Report:
     """Measure the service in each cell and bare aiohttp in the main one, in turns."""
     with context.launcher.service() as bus, context.launcher.baseline() as bare:
-        runs = {cell.name: functools.partial(_round, context, bus, cell) for cell in _CELLS}
-        runs[bare.name] = functools.partial(_round, context, bare, _MAIN)
+        runs = {cell.name: functools.partial(deliveries, context, bus, cell.feed(bus)) for cell in _CELLS}
+        runs[bare.name] = functools.partial(deliveries, context, bare, _MAIN.feed(bare))
         windows = in_turns(context.rounds, runs)
     figures = {
         name: Figure(
@@ -92,23 +125,23 @@ def run(context: Context) -> Report:
                 "a delivery is one complete event frame received by one reader; each reader received each accepted"
                 " event exactly once, in order, compared byte for byte"
             ),
-            f"the steady cell offers {_STEADY_BATCHES_PER_SECOND * _MAIN.batch_events * _READERS:,.0f} deliveries/s",
+            f"the steady cell offers {_STEADY_BATCHES_PER_SECOND * _MAIN.batch_events * READERS:,.0f} deliveries/s",
         ],
     )
 
 
-def _round(context: Context, server: Server, cell: Cell) -> Window:
-    return run_load(lambda: _deliver(context, server, cell))
-
-
-async def _deliver(context: Context, server: Server, cell: Cell) -> Window:
+def deliveries(context: Context, server: Server, feed: Feed) -> Window:
     """Publish for one round, check what every reader got, and return the rate of deliveries."""
+    return run_load(lambda: _deliver(context, server, feed))
+
+
+async def _deliver(context: Context, server: Server, feed: Feed) -> Window:
     watch = Watch()
-    transcript = Transcript()
-    readers = [TranscriptReader(transcript) for _ in range(_READERS)]
-    publisher = Publisher(server, watch, transcript, cell)
-    connections = await open_connections(server, _CONNECTIONS, watch, publisher.received)
-    sockets = await open_streams(server, watch, _PATTERN, readers)
+    transcript = Transcript(feed.event_prefix, positions=feed.positions)
+    readers = [TranscriptReader(transcript) for _ in range(READERS)]
+    publisher = Publisher(watch, transcript, feed)
+    connections = await open_connections(server, feed.connections, watch, publisher.received, feed.success)
+    sockets = await open_streams(server, watch, feed.opening, readers)
     publishing = asyncio.create_task(publisher.run(connections))
     try:
         await watch.sleep(context.warm_up_seconds)
@@ -116,10 +149,8 @@ async def _deliver(context: Context, server: Server, cell: Cell) -> Window:
         publisher.stop()
         await publishing
         await watch.until(
-            lambda: (
-                transcript.consumed == _READERS * len(transcript.frames) and transcript.events == publisher.accepted
-            ),
-            f"the last of {publisher.accepted} events to reach all {_READERS} readers",
+            lambda: transcript.consumed == READERS * len(transcript.frames) and transcript.events == publisher.accepted,
+            f"the last of {publisher.accepted} events to reach all {READERS} readers",
         )
     finally:
         publishing.cancel()
@@ -132,26 +163,26 @@ async def _deliver(context: Context, server: Server, cell: Cell) -> Window:
         raise BenchError(
             f"{publisher.accepted} events were accepted, {len(behind)} readers got another number: {behind[:5]}"
         )
-    return window
+    return dataclasses.replace(window, completed=publisher.accepted)
 
 
 class Publisher:
-    """Publishes a cell's batches, never further ahead of the average reader than its bound."""
+    """Publishes a feed, never further ahead of the average reader than its bound."""
 
-    def __init__(self, server: Server, watch: Watch, transcript: Transcript, cell: Cell) -> None:
-        """Store, and build the request."""
+    def __init__(self, watch: Watch, transcript: Transcript, feed: Feed) -> None:
+        """Store."""
         self.accepted = 0
-        self._request = post(server, EVENTS_PATH, "application/x-ndjson", batch(cell.batch_events))
+        self._requests = itertools.cycle(feed.requests)
         self._watch = watch
         self._transcript = transcript
-        self._cell = cell
+        self._feed = feed
         self._free: deque[HttpConnection] = deque()
         self._sent = 0
         self._running = True
 
     def received(self, connection: HttpConnection, _: bytes) -> None:
-        """Count an accepted batch: 200 means that all of it was."""
-        self.accepted += self._cell.batch_events
+        """Count an accepted batch: success means that all of it was."""
+        self.accepted += self._feed.batch_events
         self._free.append(connection)
 
     async def run(self, connections: list[HttpConnection]) -> None:
@@ -162,7 +193,7 @@ class Publisher:
         while self._running:
             while self._free and self._due(loop.time() - began) and self._near():
                 self._sent += 1
-                self._free.popleft().send(self._request)
+                self._free.popleft().send(next(self._requests))
             await self._watch.sleep(_TICK_SECONDS)
         await self._watch.until(lambda: len(self._free) == len(connections), "the last batches to be answered")
 
@@ -171,11 +202,11 @@ class Publisher:
         self._running = False
 
     def _due(self, elapsed_seconds: float) -> bool:
-        rate = self._cell.batches_per_second
+        rate = self._feed.batches_per_second
         return rate is None or self._sent <= elapsed_seconds * rate
 
     def _near(self) -> bool:
         """Tell whether the average reader is close enough for one more batch."""
-        received = self._transcript.events_before(self._transcript.consumed // _READERS)
-        most = _AHEAD_BATCHES_MAX if self._cell.batches_per_second is None else _AHEAD_STEADY_MAX
-        return self._sent * self._cell.batch_events - received < most * self._cell.batch_events
+        received = self._transcript.events_before(self._transcript.consumed // READERS)
+        batch_events = self._feed.batch_events
+        return self._sent * batch_events - received < self._feed.ahead_batches_max * batch_events

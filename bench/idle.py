@@ -13,7 +13,7 @@ from bench.events import event
 from bench.load import EVENTS_PATH, HttpConnection, Watch, open_connections, post, run_load
 from bench.report import Context, Figure, Report, Target
 from bench.rounds import in_turns
-from bench.websocket import EVENT_PREFIX, PATH, next_frame, open_streams
+from bench.websocket import EVENT_PREFIX, PATH, Opening, next_frame, open_streams
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,11 +106,11 @@ async def _open_all(server: Server, count: int, path: str, *, delivers: bool) ->
     """Open all sockets and return what they cost; with `delivers`, check that an event reaches each of them."""
     watch = Watch()
     sinks = [CountingSink() for _ in range(count)]
-    opened = await open_streams(server, watch, _TYPE, sinks[:_WARM_UP_SOCKETS], path)
+    opened = await open_streams(server, watch, Opening.of(_TYPE, path), sinks[:_WARM_UP_SOCKETS])
     try:
         before = await _settled_bytes(server, watch)
         began = time.perf_counter()
-        opened += await open_streams(server, watch, _TYPE, sinks[_WARM_UP_SOCKETS:], path)
+        opened += await open_streams(server, watch, Opening.of(_TYPE, path), sinks[_WARM_UP_SOCKETS:])
         elapsed = time.perf_counter() - began
         after = await _settled_bytes(server, watch)
         if delivers:

@@ -16,7 +16,7 @@ from bench.load import EVENTS_PATH, HttpConnection, Watch, open_connections, pos
 from bench.machine import FsyncTimes, percentile
 from bench.report import Context, Figure, Report, Target
 from bench.rounds import in_turns
-from bench.websocket import EVENT_PREFIX, next_frame, open_streams
+from bench.websocket import EVENT_PREFIX, Opening, next_frame, open_streams
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def run(context: Context) -> Report:
         fsyncs = [FsyncTimes.measured(bus.data_directory)]
         rounds = in_turns(
             context.rounds,
-            {server.name: functools.partial(_round, context, server) for server in (bus, bare)},
+            {server.name: functools.partial(delays, context, server) for server in (bus, bare)},
         )
         fsyncs.append(FsyncTimes.measured(bus.data_directory))
     received, bare_received = ([one.receive for one in rounds[server.name]] for server in (bus, bare))
@@ -62,16 +62,16 @@ def run(context: Context) -> Report:
         letter=LETTER,
         title=TITLE,
         figures=[
-            _percentile(f"{bus.name}: publish to receive", received, 0.5, _MEDIAN_TARGET),
-            _percentile(f"{bus.name}: publish to receive", received, 0.99, _P99_TARGET),
-            _percentile(f"{bus.name}: publish to receive", received, 1.0),
-            _percentile(f"{bus.name}: publish to answer", [one.answer for one in rounds[bus.name]], 0.5),
-            _percentile(f"{bus.name}: publish to answer", [one.answer for one in rounds[bus.name]], 0.99),
-            _percentile(f"{bare.name}: publish to receive", bare_received, 0.5),
-            _percentile(f"{bare.name}: publish to receive", bare_received, 0.99),
+            delay_figure(f"{bus.name}: publish to receive", received, 0.5, _MEDIAN_TARGET),
+            delay_figure(f"{bus.name}: publish to receive", received, 0.99, _P99_TARGET),
+            delay_figure(f"{bus.name}: publish to receive", received, 1.0),
+            delay_figure(f"{bus.name}: publish to answer", [one.answer for one in rounds[bus.name]], 0.5),
+            delay_figure(f"{bus.name}: publish to answer", [one.answer for one in rounds[bus.name]], 0.99),
+            delay_figure(f"{bare.name}: publish to receive", bare_received, 0.5),
+            delay_figure(f"{bare.name}: publish to receive", bare_received, 0.99),
             _milliseconds("4 KiB write + fdatasync, p50", [fsync.median_seconds for fsync in fsyncs]),
             _milliseconds("4 KiB write + fdatasync, p99", [fsync.p99_seconds for fsync in fsyncs]),
-            _percentile("generator behind its deadline", [one.late for one in rounds[bus.name]], 0.99),
+            delay_figure("generator behind its deadline", [one.late for one in rounds[bus.name]], 0.99),
             Figure(name="sent", unit="events/s", values=[one.sent_per_second for one in rounds[bus.name]]),
         ],
         notes=[
@@ -84,7 +84,8 @@ def run(context: Context) -> Report:
     )
 
 
-def _percentile(name: str, rounds: Sequence[list[float]], share: float, target: Target | None = None) -> Figure:
+def delay_figure(name: str, rounds: Sequence[list[float]], share: float, target: Target | None = None) -> Figure:
+    """Return the percentile at `share` of each round, in milliseconds."""
     label = "highest" if share == 1.0 else f"p{share * 100:g}"
     return _milliseconds(f"{name}, {label}", [percentile(one, share) for one in rounds], target)
 
@@ -93,7 +94,8 @@ def _milliseconds(name: str, seconds: Sequence[float], target: Target | None = N
     return Figure(name=name, unit="ms", values=[value * _MILLISECONDS for value in seconds], target=target)
 
 
-def _round(context: Context, server: Server) -> Delays:
+def delays(context: Context, server: Server) -> Delays:
+    """Publish and receive for one round."""
     # epoll takes whole milliseconds, a whole interval here; select sleeps to the microsecond and few sockets are open.
     return run_load(
         functools.partial(_send_and_receive, context, server),
@@ -107,7 +109,7 @@ async def _send_and_receive(context: Context, server: Server) -> Delays:
     reader = StampReader()
     sender = PacedSender(server)
     connections = await open_connections(server, _CONNECTIONS, watch, sender.answered)
-    sockets = await open_streams(server, watch, _PATTERN, [reader])
+    sockets = await open_streams(server, watch, Opening.of(_PATTERN), [reader])
     sending = asyncio.create_task(sender.run(connections))
     try:
         await watch.sleep(context.warm_up_seconds)

@@ -25,7 +25,7 @@ _Result = TypeVar("_Result")
 
 EVENTS_PATH: Final = "/v1/events"
 
-_SUCCESS: Final = b"HTTP/1.1 200 "
+OK: Final = b"HTTP/1.1 200 "
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH_NAMES: Final = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 _POLL_SECONDS: Final = 0.002
@@ -109,14 +109,15 @@ def post(server: Server, path: str, content_type: str, body: bytes) -> bytes:
 class HttpConnection(asyncio.Protocol):
     """One keep-alive connection with at most one request in flight.
 
-    `on_response` is called with the connection and the body of each 200; every other status, and a connection that
-    the server closes, fails the watch.
+    `on_response` is called with the connection and the body of each answer that begins with `success`; every other
+    status, and a connection that the server closes, fails the watch.
     """
 
-    def __init__(self, watch: Watch, on_response: Callable[[HttpConnection, bytes], None]) -> None:
+    def __init__(self, watch: Watch, on_response: Callable[[HttpConnection, bytes], None], success: bytes = OK) -> None:
         """Store what to call; the connection is made by `open_connections`."""
         self._watch = watch
         self._on_response = on_response
+        self._success = success
         self._received = b""
         self._closing = False
         self._transport: asyncio.WriteTransport | None = None
@@ -145,7 +146,7 @@ class HttpConnection(asyncio.Protocol):
             self._received = received
             return
         self._received = b""
-        if not received.startswith(_SUCCESS) or len(received) > end:
+        if not received.startswith(self._success) or len(received) > end:
             raise BenchError(f"a request was answered with {received[:_SHOWN_BYTES]!r}")
         self._on_response(self, received[head_end + len(_HEAD_END) :])
 
@@ -172,12 +173,18 @@ def _content_length(received: bytes, head_end: int) -> int:
 
 
 async def open_connections(
-    server: Server, count: int, watch: Watch, on_response: Callable[[HttpConnection, bytes], None]
+    server: Server,
+    count: int,
+    watch: Watch,
+    on_response: Callable[[HttpConnection, bytes], None],
+    success: bytes = OK,
 ) -> list[HttpConnection]:
     """Open `count` connections, one after the other."""
     loop = asyncio.get_running_loop()
     opened = []
     for _ in range(count):
-        _, connection = await loop.create_connection(lambda: HttpConnection(watch, on_response), HOST, server.port)
+        _, connection = await loop.create_connection(
+            lambda: HttpConnection(watch, on_response, success), HOST, server.port
+        )
         opened.append(connection)
     return opened

@@ -14,13 +14,14 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from bench.errors import BenchError
 from bench.machine import CLOCK_TICKS, core_busy_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 HOST: Final = "127.0.0.1"
 _ROOT: Final = Path(__file__).resolve().parent.parent
@@ -34,6 +35,9 @@ _USER_AND_SYSTEM_TIME: Final = slice(11, 13)
 """utime and stime in /proc/<pid>/stat, counted from the field after the command (proc(5))."""
 
 BASELINE_COMMAND: Final = (sys.executable, "-m", "bench.baseline")
+Command: TypeAlias = "Callable[[int, Path], Sequence[str]]"
+"""Returns what starts a server, given its port and the empty directory for its files."""
+
 SERVICE_COMMAND: Final = (sys.executable, "-m", "waooaw.events.service")
 
 
@@ -53,10 +57,18 @@ class Server:
         return f"{HOST}:{self.port}"
 
     def cpu_seconds(self) -> float:
-        """Return the processor time, user and system, of all its threads so far."""
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
-        fields = stat.rpartition(")")[2].split()
-        return sum(map(int, fields[_USER_AND_SYSTEM_TIME])) / CLOCK_TICKS
+        """Return the processor time, user and system, of all its threads and workers so far."""
+        ticks = 0
+        for process_id in self.process_ids():
+            stat = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8")
+            ticks += sum(map(int, stat.rpartition(")")[2].split()[_USER_AND_SYSTEM_TIME]))
+        return ticks / CLOCK_TICKS
+
+    def process_ids(self) -> list[int]:
+        """Return its own process and those that it started, nginx's workers say."""
+        own = self.process.pid
+        children = Path(f"/proc/{own}/task/{own}/children").read_text(encoding="utf-8")
+        return [own, *map(int, children.split())]
 
     def other_work_seconds(self) -> float:
         """Return the time that other processes have taken on its core so far; 0 where it is bound to none."""
@@ -82,17 +94,27 @@ class Launcher:
     @contextlib.contextmanager
     def service(self) -> Iterator[Server]:
         """Run the event bus on an empty data directory, which is removed afterwards."""
-        with self._running("event bus", self.service_command, self.environment) as server:
+        with self.running("event bus", _wherever(self.service_command), self.environment) as server:
             yield server
 
     @contextlib.contextmanager
     def baseline(self) -> Iterator[Server]:
         """Run the bare aiohttp application of `bench.baseline`."""
-        with self._running("bare aiohttp", BASELINE_COMMAND, {}) as server:
+        with self.running("bare aiohttp", _wherever(BASELINE_COMMAND)) as server:
             yield server
 
     @contextlib.contextmanager
-    def _running(self, name: str, command: Sequence[str], extra: Mapping[str, str]) -> Iterator[Server]:
+    def running(
+        self,
+        name: str,
+        command: Command,
+        extra: Mapping[str, str] = MappingProxyType({}),
+        is_ready: Callable[[int], bool] | None = None,
+    ) -> Iterator[Server]:
+        """Run a server until the block ends; it is ready when `is_ready` says so of its port, else by `/ready`.
+
+        Raises BenchError with the end of its log where it does not become ready or had to be killed.
+        """
         data_directory = Path(tempfile.mkdtemp(prefix="bench-", dir=self.directory))
         (data_directory / "data").mkdir()
         port = _free_port()
@@ -113,19 +135,37 @@ class Launcher:
         try:
             with log_path.open("wb") as log:
                 process = subprocess.Popen(
-                    command, env=environment, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                    command(port, data_directory),
+                    env=environment,
+                    cwd=_ROOT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
                 )
             try:
+                server = Server(name=name, port=port, process=process, data_directory=data_directory, core=self.core)
                 if self.core is not None:
                     # Before the process has threads; those it starts later inherit the core.
                     os.sched_setaffinity(process.pid, {self.core})
-                server = Server(name=name, port=port, process=process, data_directory=data_directory, core=self.core)
-                _wait_until_ready(server, log_path)
+                _wait_until_ready(server, log_path, is_ready or _answers_ready)
+                if self.core is not None:
+                    for process_id in server.process_ids():
+                        os.sched_setaffinity(process_id, {self.core})
                 yield server
             finally:
                 _stop(process, name)
         finally:
             shutil.rmtree(data_directory)
+
+
+def _wherever(command: Sequence[str]) -> Command:
+    """Return the command of a server that takes its port and directory from the environment."""
+
+    def start(port: int, directory: Path) -> Sequence[str]:
+        del port, directory
+        return command
+
+    return start
 
 
 def _free_port() -> int:
@@ -136,11 +176,11 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_ready(server: Server, log_path: Path) -> None:
-    """Return once `/ready` answers 200. Raises BenchError with the end of its log where it ends or does not answer."""
+def _wait_until_ready(server: Server, log_path: Path, is_ready: Callable[[int], bool]) -> None:
+    """Return once it is ready. Raises BenchError with the end of its log where it ends or does not become so."""
     until = time.monotonic() + _START_SECONDS_MAX
     while time.monotonic() < until and server.process.poll() is None:
-        if _answers_ready(server.port):
+        if is_ready(server.port):
             return
         time.sleep(_PROBE_SECONDS)
     state = "did not become ready" if server.process.poll() is None else f"ended with {server.process.returncode}"

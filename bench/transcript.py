@@ -21,10 +21,15 @@ _SHOWN_BYTES: Final = 200
 
 
 class Transcript:
-    """The event frames of one stream, one after the other, and where each begins."""
+    """The event frames of one stream, one after the other, and where each begins.
 
-    def __init__(self) -> None:
+    An event frame's payload starts with `event_prefix`. Where events have positions, they must increase.
+    """
+
+    def __init__(self, event_prefix: bytes = EVENT_PREFIX, *, positions: bool = True) -> None:
         """Start empty."""
+        self.event_prefix = event_prefix
+        self._positions = positions
         self.frames = bytearray()
         self.starts = [0]
         """The start of each frame, and at last the end of all."""
@@ -39,10 +44,11 @@ class Transcript:
 
     def add(self, frame: bytes) -> None:
         """Add a frame that no reader had before. Raises BenchError where its position is not above the last one."""
-        position = _position_of(frame)
-        if position <= self._last_position:
-            raise BenchError(f"position {position} came after {self._last_position}")
-        self._last_position = position
+        if self._positions:
+            position = _position_of(frame)
+            if position <= self._last_position:
+                raise BenchError(f"position {position} came after {self._last_position}")
+            self._last_position = position
         self.frames += frame
         self.starts.append(len(self.frames))
 
@@ -92,7 +98,7 @@ class TranscriptReader:
             at = known
         while (frame := next_frame(data, at)) is not None:
             at = frame.end
-            if data.startswith(EVENT_PREFIX, frame.payload):
+            if data.startswith(self._transcript.event_prefix, frame.payload):
                 self._take(data[frame.start : frame.end])
             else:
                 socket.other(frame.opcode, data[frame.payload : frame.end])

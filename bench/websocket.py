@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from bench.errors import BenchError
@@ -30,6 +31,8 @@ _MASKED: Final = 0x80
 _LENGTH_16, _LENGTH_64 = 126, 127
 _ACCEPT_SUFFIX: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, section 1.3."""
+_KEY: Final = base64.b64encode(os.urandom(16))
+_ACCEPT: Final = base64.b64encode(hashlib.sha1(_KEY + _ACCEPT_SUFFIX, usedforsecurity=False).digest())
 _HEAD_END: Final = b"\r\n\r\n"
 _OPENING_AT_ONCE: Final = 100
 """Below the accept backlog of 128 that aiohttp listens with, so that no connection waits for a SYN to be sent again."""
@@ -74,6 +77,40 @@ def client_frame(opcode: int, payload: bytes) -> bytes:
     return head + bytes(4) + payload
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """How a server is asked for a stream."""
+
+    path: str = PATH
+    subprotocol: str | None = SUBPROTOCOL
+    request: bytes | None
+    """The message that asks for it once the socket is open, answered by a result; None where opening is asking."""
+
+    @classmethod
+    def of(cls, pattern: str, path: str = PATH) -> Opening:
+        """Return how the event bus is asked for what matches `pattern` from now on."""
+        request = {"op": "stream", "id": "1", "patterns": [pattern], "from": "now"}
+        return cls(path=path, request=json.dumps(request).encode())
+
+    def handshake(self, server: Server) -> bytes:
+        """Return the request that opens the socket."""
+        subprotocol = "" if self.subprotocol is None else f"Sec-WebSocket-Protocol: {self.subprotocol}\r\n"
+        text = (
+            f"GET {self.path} HTTP/1.1\r\nHost: {server.host_header}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {_KEY.decode()}\r\nSec-WebSocket-Version: 13\r\n"
+            f"{subprotocol}\r\n"
+        )
+        return text.encode()
+
+    def check(self, head: bytes) -> None:
+        """Raise BenchError unless the server accepted this key and the subprotocol."""
+        fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+        lowered = {name.lower(): value.strip() for name, _, value in fields}
+        subprotocol = None if self.subprotocol is None else self.subprotocol.encode()
+        if lowered.get(b"sec-websocket-accept") != _ACCEPT or lowered.get(b"sec-websocket-protocol") != subprotocol:
+            raise BenchError(f"a handshake of another key or subprotocol: {head!r}")
+
+
 class Sink(Protocol):
     """What reads a socket once its stream is open."""
 
@@ -87,13 +124,13 @@ class StreamSocket(asyncio.Protocol):
     `opened` is done when the stream runs, with BenchError where it was refused. What goes wrong later fails the watch.
     """
 
-    def __init__(self, watch: Watch, sink: Sink, handshake: bytes, request: bytes) -> None:
+    def __init__(self, watch: Watch, sink: Sink, opening: Opening, handshake: bytes) -> None:
         """Store; `open_streams` connects. Needs a running loop."""
         self.opened: asyncio.Future[None] | None = asyncio.get_running_loop().create_future()
         self._watch = watch
         self._sink = sink
+        self._opening = opening
         self._handshake = handshake
-        self._request = request
         self._received = b""
         self._closing = False
         self._transport: asyncio.WriteTransport | None = None
@@ -139,10 +176,13 @@ class StreamSocket(asyncio.Protocol):
             return
         if not head.startswith(b"HTTP/1.1 101 "):
             raise BenchError(f"a WebSocket was refused: {self._received[:_SHOWN_BYTES]!r}")
-        _check_handshake(head)
+        self._opening.check(head)
         self._received = b""
+        if self._opening.request is None:
+            self._stream_from(rest)
+            return
         self._on_data = self._begin
-        self._write(self._request)
+        self._write(client_frame(_TEXT, self._opening.request))
         if rest:
             self._begin(rest)
 
@@ -158,12 +198,16 @@ class StreamSocket(asyncio.Protocol):
         if not answer.startswith(_RESULT_PREFIX):
             raise BenchError(f"a stream was refused: {answer[:_SHOWN_BYTES]!r}")
         self._received = b""
+        self._stream_from(rest)
+
+    def _stream_from(self, data: bytes) -> None:
+        """Say that the stream runs, and feed what came with the answer."""
         self._on_data = self._stream
         if self.opened is not None and not self.opened.done():
             self.opened.set_result(None)
         self.opened = None
-        if rest:
-            self._stream(rest)
+        if data:
+            self._stream(data)
 
     def _stream(self, data: bytes) -> None:
         self._sink.feed(self, data)
@@ -180,44 +224,16 @@ class StreamSocket(asyncio.Protocol):
             self._watch.fail(reason)
 
 
-_KEY: Final = base64.b64encode(os.urandom(16))
-_ACCEPT: Final = base64.b64encode(hashlib.sha1(_KEY + _ACCEPT_SUFFIX, usedforsecurity=False).digest())
-
-
-def _check_handshake(head: bytes) -> None:
-    """Raise BenchError unless the server accepted this key and our subprotocol."""
-    fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
-    lowered = {name.lower(): value.strip() for name, _, value in fields}
-    if (
-        lowered.get(b"sec-websocket-accept") != _ACCEPT
-        or lowered.get(b"sec-websocket-protocol") != SUBPROTOCOL.encode()
-    ):
-        raise BenchError(f"a handshake of another key or subprotocol: {head!r}")
-
-
-def _opening(server: Server, path: str, pattern: str) -> tuple[bytes, bytes]:
-    """Return the handshake and the frame that asks for the stream."""
-    handshake = (
-        f"GET {path} HTTP/1.1\r\nHost: {server.host_header}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {_KEY.decode()}\r\nSec-WebSocket-Version: 13\r\n"
-        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
-    )
-    request = {"op": "stream", "id": "1", "patterns": [pattern], "from": "now"}
-    return handshake.encode(), client_frame(_TEXT, json.dumps(request).encode())
-
-
-async def open_streams(
-    server: Server, watch: Watch, pattern: str, sinks: Sequence[Sink], path: str = PATH
-) -> list[StreamSocket]:
-    """Open a stream of `pattern` for each sink, a hundred at a time. Raises BenchError where one is refused."""
+async def open_streams(server: Server, watch: Watch, opening: Opening, sinks: Sequence[Sink]) -> list[StreamSocket]:
+    """Open a stream for each sink, a hundred at a time. Raises BenchError where one is refused."""
     loop = asyncio.get_running_loop()
-    handshake, request = _opening(server, path, pattern)
+    handshake = opening.handshake(server)
     slots = asyncio.Semaphore(_OPENING_AT_ONCE)
 
     async def open_one(sink: Sink) -> StreamSocket:
         async with slots:
             _, socket = await loop.create_connection(
-                lambda: StreamSocket(watch, sink, handshake, request), HOST, server.port
+                lambda: StreamSocket(watch, sink, opening, handshake), HOST, server.port
             )
             if socket.opened is not None:
                 await asyncio.wait_for(socket.opened, _OPEN_SECONDS_MAX)
