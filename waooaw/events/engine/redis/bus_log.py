@@ -57,6 +57,11 @@ _log = logging.getLogger("wowevent.redis")
 READ_SECONDS: Final = 5.0
 """How long a read may take, the wait for a connection included; the caller tries again or tells its client."""
 
+STATE_SECONDS: Final = 2.0
+"""How long the writer's node may take to say how a bus stands: with the pause between two comparisons, a node that
+answers nothing is known to be away within 3 s, also while nobody publishes.
+"""
+
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """A page ends here even below its count: 10,000 events of the largest size would be 2.5 GiB."""
 
@@ -137,24 +142,25 @@ class RedisBus:
 
         Raises `UnavailableError` kinds. A server that takes no writes now can still be read.
         """
-        said = await self._evaluate(
-            session, script.STATE, (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
-        )
+        said = await self._ask_state(session)
         if not said or not said[2]:
             try:
                 await self.open(session, force=False)
             except UnavailableError:
-                if not said or self.tracker.epoch is None:
+                if not said:
                     raise
-            said = await self._evaluate(
-                session, script.STATE, (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
-            )
+            said = await self._ask_state(session)
         if not said:
             message = f"the bus {self.bus!r} is not in Redis, and could not be made there"
             raise EngineUnavailableError(message)
         head = read_head(said[0])
         if self.tracker.take(head):
             self.tracker.begin(head, [read_epoch(item) for item in said[1]])
+
+    async def _ask_state(self, session: Session) -> list[Any]:
+        keys, arguments = (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
+        said: list[Any] = await self._evaluate(session, script.STATE, keys, arguments, STATE_SECONDS)
+        return said
 
     async def compare(self, session: Session) -> None:
         """Find out what was missed: a frame that was due at the last comparison and has not come is one."""
@@ -176,11 +182,16 @@ class RedisBus:
         return read_head(await self._evaluate(session, script.OPEN, keys, arguments)).routes_version
 
     async def _evaluate(
-        self, session: Session, wanted: script.Script, keys: Sequence[str], arguments: Sequence[Argument]
+        self,
+        session: Session,
+        wanted: script.Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        timeout_seconds: float = READ_SECONDS,
     ) -> Any:  # noqa: ANN401 - what a script answers
         link = session.reading
         try:
-            return await link.evaluate(wanted, keys, arguments, timeout_seconds=READ_SECONDS)
+            return await link.evaluate(wanted, keys, arguments, timeout_seconds=timeout_seconds)
         except RedisError as error:
             raise self.refused(session, error) from None
 

@@ -38,7 +38,7 @@ class Examination:
         """Look; raises `EngineUnsuitableError` at a start, `EngineReadOnlyError` on a replica, and as `Link.call`."""
         info = parse_info(await link.call("INFO", timeout_seconds=SECONDS))
         if info.get("role") != "master":
-            message = f"{link.where} is a replica now; the primary is looked for"
+            message = f"Redis at {link.where} is a replica now; the primary is looked for"
             raise EngineReadOnlyError(message)
         self._report = ServerReport(info, await _config(link))
         self._verdict = judge(self._report, {self._durability})

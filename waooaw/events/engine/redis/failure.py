@@ -29,6 +29,10 @@ _CHAIN_MAX: Final = 8
 _SILENT: Final = "did not answer in time; check that it runs, is not overloaded, and that no firewall lies between"
 _BROKEN_OFF: Final = "broke the connection off; look at its log"
 _CLOSED: Final = "closed the connection; look at its log"
+_SCRIPT_DENIED: Final = re.compile(r"The user executing the script can't|ACL failure in script")
+"""How an ACL's refusal inside a script begins (Redis 7.0; later ones and Valkey): behind ``ERR``, not ``NOPERM``."""
+_KEYS_DENIED: Final = re.compile(r"access (a|one of the|at least one of the) keys?\b")
+_CHANNELS_DENIED: Final = re.compile(r"(access (a|one of the)|publish to the) channels?\b")
 _WORD: Final = re.compile(r"[A-Z][A-Z0-9_-]{1,31}")
 _COMMAND: Final = re.compile(r"'([A-Za-z][A-Za-z|._-]{0,40})'")
 _IN_SCRIPT: Final = re.compile(r"\bscript: [0-9a-f]{40}\b|user_script")
@@ -101,7 +105,7 @@ def _word(error: exceptions.RedisError) -> str:
 
 
 def _by_text(error: exceptions.RedisError, word: str, text: str) -> Meaning | None:
-    if isinstance(error, exceptions.NoPermissionError) or word == "NOPERM":
+    if isinstance(error, exceptions.NoPermissionError) or word == "NOPERM" or _SCRIPT_DENIED.search(text):
         return _not_permitted(text)
     for part, meaning in TEXTS:
         if part in text:
@@ -109,7 +113,8 @@ def _by_text(error: exceptions.RedisError, word: str, text: str) -> Meaning | No
     if isinstance(error, exceptions.AuthenticationError):
         return WRONGPASS
     if "unknown command" in text or "Unknown Redis command" in text:
-        command = _command(text.partition("with args")[0])
+        found = _COMMAND.search(text.partition("with args")[0])
+        command = _spelled(found) if found else "that was sent"
         advice = "check that the address names a Redis 7.0 or newer, no Sentinel and no proxy, and that it renames none"
         return Meaning(EngineUnavailableError, f"does not know the command {command}; {advice}", 5)
     return None
@@ -117,19 +122,20 @@ def _by_text(error: exceptions.RedisError, word: str, text: str) -> Meaning | No
 
 def _not_permitted(text: str) -> Meaning:
     """Say what the user lacks. Redis names commands between quotes; keys and channels it does not name."""
-    if "channel" in text:
+    if _CHANNELS_DENIED.search(text):
         lacks = "the channels &wowevent:*"
-    elif "key" in text:
+    elif _KEYS_DENIED.search(text):
         lacks = "the keys ~wowevent:*"
+    elif found := _COMMAND.search(text):
+        lacks = f"the command {_spelled(found)}"
     else:
-        lacks = f"the command {_command(text)}"
+        lacks = "a command that a script of ours uses"
     sentence = f"does not let our user at {lacks}; give it the rights that {RUNBOOK} lists"
     return Meaning(EngineDeniedError, sentence, 5)
 
 
-def _command(text: str) -> str:
-    found = _COMMAND.search(text)
-    return found[1].upper().replace("|", " ") if found else "that was sent"
+def _spelled(found: re.Match[str]) -> str:
+    return found[1].upper().replace("|", " ")
 
 
 def _link_trouble(error: BaseException, *, sent: bool, tls: bool) -> str:

@@ -41,7 +41,7 @@ class Link:
 
     def __init__(self, connection: Connection, node: Node) -> None:
         self.node = node
-        self.where = f"Redis at {node}"
+        self.where = str(node)
         self._connection = connection
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -88,7 +88,7 @@ class Link:
 
     async def close(self) -> None:
         """End the connection; what still waits is told that the link is broken."""
-        self._break(EngineUnavailableError(f"the connection to {self.where} was closed", outcome="unknown"))
+        self._break(EngineUnavailableError(f"the connection to Redis at {self.where} was closed", outcome="unknown"))
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         await self._connection.disconnect(nowait=True)

@@ -6,6 +6,7 @@ redis-py's own watch of subscriptions only writes pings; here an answer has to c
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from waooaw.events.engine.redis.connecting import Connector
     from waooaw.events.engine.redis.pace import Pace
     from waooaw.events.engine.redis.session import SessionKeeper
+
+_log = logging.getLogger("wowevent.redis")
 
 PING_SECONDS: Final = 2.0
 SILENCE_SECONDS: Final = 6.0
@@ -69,6 +72,9 @@ class LiveSubscription:
             except UnavailableError as error:
                 self._pace.failed()
                 self.problem = error
+            except Exception:  # a defect must not end what carries live events
+                self._pace.failed()
+                _log.exception("redis.live_failed", extra={"channel": self._channel})
             finally:
                 self.listening.clear()
 
@@ -91,7 +97,7 @@ class LiveSubscription:
         try:
             message = await connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except RedisError as error:
-            where = f"Redis at {node}"
+            where = str(node)
             raise reply_failure(error, where) if is_reply(error) else connection_failure(error, where) from None
         watch.heard()
         return message if isinstance(message, list) else [message]

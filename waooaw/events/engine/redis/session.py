@@ -8,11 +8,18 @@ anybody gets it.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.engine.redis.link import Link
-from waooaw.events.errors import EngineUnavailableError, StartupError, UnavailableError
+from waooaw.events.errors import (
+    EngineDeniedError,
+    EngineUnavailableError,
+    EngineUnreachableError,
+    StartupError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
     from waooaw.events.engine.redis.connecting import Connector
     from waooaw.events.engine.redis.pace import Pace
     from waooaw.events.engine.redis.topology import Topology
+
+_log = logging.getLogger("wowevent.redis")
 
 CONNECT_SECONDS: Final = 1.5
 """A node of the same network connects in milliseconds; one that takes longer is counted as away and tried again."""
@@ -109,6 +118,7 @@ class SessionKeeper:
     def _note(self, problem: UnavailableError) -> None:
         if self.problem is None:
             self.since_ms = self._clock.now_ms()
+            _log.warning("redis.disconnected", extra={"bus": self._bus, "code": problem.code, "detail": problem.detail})
         self.problem = problem
 
     async def _keep(self) -> None:
@@ -118,28 +128,42 @@ class SessionKeeper:
                 try:
                     session = await self._open()
                 except StartupError as error:
-                    if not self.started.done():
-                        self.started.set_exception(error)
+                    self._refuse_start(error)
                     return
                 except UnavailableError as error:
                     self._pace.failed()
                     self._note(error)
+                    if isinstance(error, EngineDeniedError):
+                        self._refuse_start(EngineUnreachableError(error.detail))
                     continue
-                self._pace.succeeded()
-                self.problem = None
-                self._session = session
-                if not self.started.done():
-                    self.started.set_result(None)
-                self._announce()
+                self._begin(session)
                 await asyncio.wait((session.writing.broken, session.reading.broken), return_when="FIRST_COMPLETED")
                 self._note(_reason(session))
                 await session.close()
+        except Exception:
+            # A defect: nothing that Redis can answer comes here. The bus is down, and says so, until a restart.
+            _log.exception("redis.keeper_failed", extra={"bus": self._bus})
+            self._note(
+                EngineUnavailableError("the connection keeper failed in an unforeseen way; start the service anew")
+            )
+            raise
         finally:
             if self._session is not None:
                 await self._session.close()
                 self._session = None
 
-    def _announce(self) -> None:
+    def _refuse_start(self, error: StartupError) -> None:
+        if not self.started.done():
+            self.started.set_exception(error)
+
+    def _begin(self, session: Session) -> None:
+        self._pace.succeeded()
+        if self.started.done():
+            _log.info("redis.connected", extra={"bus": self._bus, "node": str(session.node)})
+        else:
+            self.started.set_result(None)
+        self.problem = None
+        self._session = session
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -110,7 +110,7 @@ async def _ask(connector: Connector, node: Node, command: tuple[str, ...], *, se
     try:
         return await link.call(*command, timeout_seconds=ASK_SECONDS)
     except RedisError as error:
-        failure = reply_failure(error, f"the sentinel at {node}" if sentinel else link.where)
+        failure = reply_failure(error, link.where)
         if isinstance(failure, EngineUnavailableError):
             raise failure from None
         raise EngineUnavailableError(failure.detail) from None
