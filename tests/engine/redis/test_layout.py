@@ -28,11 +28,9 @@ POSITIONS = st.integers(0, END).map(Position)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
 
 
-def _frame(*parts: bytes, first: Position = make_position(7), previous: Position = make_position(5, 3)) -> bytes:
+def _frame(*parts: bytes) -> bytes:
     """Build a frame as the script does: a fixed array, whose last item is an array with 16 bits of length."""
-    previous_ms, previous_sequence = divmod(previous, 1 << 20)
-    ms, sequence = divmod(first, 1 << 20)
-    members = (1, "00000000000000ff", previous_ms, previous_sequence, ms, sequence, 1_764_019_200_123_456)
+    members = (1, "00000000000000ff", 5, 3, 7, 0, 1_764_019_200_123_456)
     return (
         b"\x98"
         + b"".join(msgspec.msgpack.encode(member) for member in members)
