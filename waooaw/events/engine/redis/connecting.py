@@ -150,10 +150,10 @@ class _Trust:
             if self._context is None or seen != self._seen:
                 self._context, self._seen = self._made(), seen
         except OSError as error:  # ssl.SSLError is one
-            name = f" {error.filename}" if error.filename else "s"
-            reason = error.strerror or "not in PEM, or not matching"
+            is_tls = isinstance(error, ssl.SSLError)
+            reason = "one is not in PEM, or the key is of another certificate" if is_tls else error.strerror
             detail = (
-                f"Redis at {where} was not asked: the TLS file{name} cannot be used ({reason}); check "
+                f"Redis at {where} was not asked: the files for TLS cannot be used ({reason}); check "
                 f"{', '.join(self._paths()) or 'the certificates of the system'}"
             )
             raise EngineUnavailableError(detail) from None

@@ -209,7 +209,7 @@ class RedisEngine:
             except (UnavailableError, RedisError) as error:
                 # The keeper deals with a link that broke; the next comparison asks again.
                 _log.debug("redis.not_compared", extra={"bus": bus.bus, "detail": type(error).__name__})
-            except Exception:  # a defect must not end what finds lost frames
+            except Exception:  # noqa: BLE001 - a defect must not end what finds lost frames
                 _log.exception("redis.comparison_failed", extra={"bus": bus.bus})
 
     async def _close(self) -> None:

@@ -29,6 +29,15 @@ _CHAIN_MAX: Final = 8
 _SILENT: Final = "did not answer in time; check that it runs, is not overloaded, and that no firewall lies between"
 _BROKEN_OFF: Final = "broke the connection off; look at its log"
 _CLOSED: Final = "closed the connection; look at its log"
+_CLIENT_CERTIFICATE: Final = "it may ask for a client certificate: check the file of ours and its key"
+_NO_TLS: Final = ". If the port is one for TLS, write rediss:// for redis://"
+_HINTS_WITHOUT_TLS: Final[dict[str, str]] = {_CLOSED: _NO_TLS, _BROKEN_OFF: _NO_TLS}
+_HINTS_WITH_TLS: Final[dict[str, str]] = {
+    _SILENT: ". If the port is none for TLS, write redis:// for rediss://",
+    # With TLS 1.3 a server refuses a client's certificate after the client has begun to write: its reason may be lost.
+    _CLOSED: f"; {_CLIENT_CERTIFICATE}",
+    _BROKEN_OFF: f"; {_CLIENT_CERTIFICATE}",
+}
 _SCRIPT_DENIED: Final = re.compile(r"The user executing the script can't|ACL failure in script")
 """How an ACL's refusal inside a script begins (Redis 7.0; later ones and Valkey): behind ``ERR``, not ``NOPERM``."""
 _KEYS_DENIED: Final = re.compile(r"access (a|one of the|at least one of the) keys?\b")
@@ -142,11 +151,8 @@ def _link_trouble(error: BaseException, *, sent: bool, tls: bool) -> str:
     trouble = next(filter(None, map(_cause_trouble, _chain(error))), _CLOSED)
     if sent:
         return trouble
-    if tls and trouble == _SILENT:
-        return f"{trouble}. If the port is none for TLS, write redis:// for rediss://"
-    if not tls and trouble in {_CLOSED, _BROKEN_OFF}:
-        return f"{trouble}. If the port is one for TLS, write rediss:// for redis://"
-    return trouble
+    hints = _HINTS_WITH_TLS if tls else _HINTS_WITHOUT_TLS
+    return trouble + hints.get(trouble, "")
 
 
 def _cause_trouble(cause: BaseException) -> str:
@@ -180,7 +186,7 @@ def _tls_trouble(error: ssl.SSLError) -> str:
     if reason in {"wrong version number", "record layer failure"}:
         return "does not speak TLS on this port; write redis:// instead of rediss://, or name the port for TLS"
     if "alert" in reason or "unexpected eof" in reason or "eof occurred" in reason:
-        return f"ended the TLS connection ({reason}); it may ask for a client certificate: check its file and its key"
+        return f"ended the TLS connection ({reason}); {_CLIENT_CERTIFICATE}"
     return f"could not be spoken to by TLS ({reason}); check the certificates and the TLS versions of both sides"
 
 

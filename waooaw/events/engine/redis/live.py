@@ -72,7 +72,7 @@ class LiveSubscription:
             except UnavailableError as error:
                 self._pace.failed()
                 self.problem = error
-            except Exception:  # a defect must not end what carries live events
+            except Exception:  # noqa: BLE001 - a defect must not end what carries live events
                 self._pace.failed()
                 _log.exception("redis.live_failed", extra={"channel": self._channel})
             finally:

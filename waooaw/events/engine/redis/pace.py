@@ -24,18 +24,20 @@ class Pace:
 
     async def turn(self) -> None:
         """Return when the caller may try."""
-        now = asyncio.get_running_loop().time()
+        delay_seconds = self.take_turn(asyncio.get_running_loop().time())
+        if delay_seconds > 0:
+            await asyncio.sleep(delay_seconds)
+
+    def take_turn(self, now: float) -> float:
+        """Take the next turn at a time in seconds; return how long to wait for it."""
         at = max(now, self._next)
         if self._failing:
             self._next = at + self._random.uniform(*PAUSE_SECONDS)
-        if at > now:
-            await asyncio.sleep(at - now)
+        return at - now
 
     def failed(self) -> None:
         """Slow down: the last try failed."""
-        if not self._failing:
-            self._failing = True
-            self._next = asyncio.get_running_loop().time() + self._random.uniform(*PAUSE_SECONDS)
+        self._failing = True
 
     def succeeded(self) -> None:
         """Go at once again."""

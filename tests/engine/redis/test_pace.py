@@ -1,0 +1,45 @@
+"""The pace of connecting: at once while it works, ten times a second at most while it does not."""
+
+from __future__ import annotations
+
+from random import Random
+
+from waooaw.events.engine.redis.pace import Pace
+
+
+def test_turns_are_given_at_once_while_connecting_works() -> None:
+    """Nobody waits after a success: what was lost is there again in milliseconds."""
+    pace = Pace(Random(5))
+
+    assert [pace.take_turn(7.0) for _ in range(100)] == [0.0] * 100
+
+
+def test_failures_slow_down() -> None:
+    """After a failure at most ten tries a second are made, by all buses of a replica together, and not in step."""
+    pace = Pace(Random(5))
+    pace.failed()
+
+    turns = [7.0 + pace.take_turn(7.0) for _ in range(100)]
+
+    pauses = [later - earlier for earlier, later in zip(turns, turns[1:], strict=False)]
+    assert min(pauses) >= 0.1
+    assert len({round(pause, 6) for pause in pauses}) > 90
+
+
+def test_who_comes_late_does_not_wait() -> None:
+    """A pause that is over is over."""
+    pace = Pace(Random(5))
+    pace.failed()
+    pace.take_turn(7.0)
+
+    assert pace.take_turn(8.0) == 0.0
+
+
+def test_a_success_ends_the_pause() -> None:
+    """The first connection that works lets the others try at once."""
+    pace = Pace(Random(5))
+    pace.failed()
+    pace.take_turn(7.0)
+    pace.succeeded()
+
+    assert [pace.take_turn(7.0) for _ in range(10)] == [0.0] * 10
