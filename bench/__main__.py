@@ -1,4 +1,4 @@
-"""`python -m bench`: run scenarios, print their table, keep it in `bench/RESULTS.md` with `--write`."""
+"""`python -m bench`: run an engine's scenarios, print their table, keep it in `bench/RESULTS.md` with `--write`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
-from bench import batch_post, fanout, idle, latency, single_post
+import bench.redis.batch_post
+import bench.redis.fanout
+import bench.redis.latency
+import bench.redis.single_post
+from bench import batch_post, fanout, idle, latency, results, single_post
 from bench.errors import BenchError
 from bench.machine import Cores, FsyncTimes, describe, raise_open_files_limit
 from bench.report import Context, Report, heading, section, verdict
@@ -19,13 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+_PEERS: Final = (
+    "On Redis it needs redis-server, wrk, and nginx with its nchan module; on Debian and Ubuntu: apt-get install"
+    " redis-server wrk nginx-light libnginx-mod-nchan. A scenario whose peer is missing says so, and the others run."
+)
 _SECONDS_MAX: Final = 60.0
 _ROUNDS_MAX: Final = 21
 _TARGET_MISSED, _NOT_MEASURED = 1, 2
 
 
 class Scenario(Protocol):
-    """A module that measures one thing. A new one is a new file and a line in `_SCENARIOS`."""
+    """A module that measures one thing. A new one is a new file and a line in `_ENGINES`."""
 
     LETTER: str
     TITLE: str
@@ -34,14 +42,27 @@ class Scenario(Protocol):
         """Measure. Raises BenchError where what was seen cannot be trusted."""
 
 
-_SCENARIOS: Final[Mapping[str, Scenario]] = {
-    scenario.LETTER: scenario for scenario in (single_post, batch_post, fanout, latency, idle)
+_ENGINES: Final[Mapping[str, Sequence[Scenario]]] = {
+    "sqlite": (single_post, batch_post, fanout, latency, idle),
+    "redis": (
+        bench.redis.single_post,
+        bench.redis.batch_post,
+        bench.redis.fanout,
+        bench.redis.latency,
+    ),
 }
+_COMMANDS: Final = {"sqlite": "python -m bench", "redis": "python -m bench --engine redis"}
+_TITLES: Final = {"sqlite": "Benchmark results", "redis": "Benchmark results on Redis"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for. Returns 0 when all targets are met, 1 when one is missed, 2 when one is not measured."""
     options = _parser().parse_args(arguments)
+    try:
+        scenarios = chosen(options.engine, options.only)
+    except ValueError as error:
+        sys.stderr.write(f"python -m bench: {error}\n")
+        return _NOT_MEASURED
     cores = Cores.assigned()
     open_files_max = raise_open_files_limit()
     with tempfile.TemporaryDirectory(prefix="wowevent-bench-", dir=options.directory) as directory:
@@ -57,21 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         parts = [
             heading(
+                _TITLES[options.engine],
                 describe(Path(directory), cores, FsyncTimes.measured(Path(directory))),
-                f"{options.rounds} rounds of {options.seconds:g} s each, in turns: `python -m bench`.",
+                f"{options.rounds} rounds of {options.seconds:g} s each, in turns: `{_COMMANDS[options.engine]}`.",
             )
         ]
         _show(parts[0])
         cores.pin_load()
         reports = []
-        for letter in options.only:
-            reports.append(_reported(_SCENARIOS[letter], context))
+        for scenario in scenarios:
+            reports.append(_reported(scenario, context))
             parts.append(section(reports[-1]))
             _show(parts[-1])
     parts.append(verdict(reports))
     _show(parts[-1])
     if options.write:
-        _RESULTS.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        before = _RESULTS.read_text(encoding="utf-8") if _RESULTS.exists() else ""
+        _RESULTS.write_text(results.with_part(before, "\n\n".join(parts)), encoding="utf-8")
     if any(report.failure is not None for report in reports):
         return _NOT_MEASURED
     return 0 if all(report.passed for report in reports) else _TARGET_MISSED
@@ -92,10 +115,11 @@ def _show(part: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the event bus from outside.")
-    parser.add_argument(
-        "--only", type=_letters, default=list(_SCENARIOS), metavar="a,b,...", help="the scenarios to run (default: all)"
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure the event bus from outside.", epilog=_PEERS
     )
+    parser.add_argument("--engine", choices=_ENGINES, default="sqlite", help="what the bus runs on (default: sqlite)")
+    parser.add_argument("--only", metavar="a,b,...", help="the scenarios to run (default: all)")
     parser.add_argument("--seconds", type=_seconds, default=5.0, help="measured seconds of one round (default: 5)")
     parser.add_argument("--rounds", type=_rounds, default=5, help="rounds whose median counts (default: 5)")
     parser.add_argument("--write", action="store_true", help="keep the result in bench/RESULTS.md")
@@ -106,12 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _letters(text: str) -> list[str]:
-    letters = [letter.strip() for letter in text.split(",")]
-    unknown = [letter for letter in letters if letter not in _SCENARIOS]
+def chosen(engine: str, only: str | None) -> list[Scenario]:
+    """Return the scenarios of an engine with the letters of `only`, all where it is None. Raises ValueError."""
+    known = {scenario.LETTER: scenario for scenario in _ENGINES[engine]}
+    letters = [letter.strip() for letter in only.split(",")] if only is not None else list(known)
+    unknown = [letter for letter in letters if letter not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"no such scenario: {', '.join(unknown)}; there are {', '.join(_SCENARIOS)}")
-    return letters
+        raise ValueError(f"{engine} has no scenario {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[letter] for letter in letters]
 
 
 def _seconds(text: str) -> float:

@@ -19,7 +19,7 @@ from bench.errors import BenchError
 CLOCK_TICKS: Final = os.sysconf("SC_CLK_TCK")
 """Units of the times in /proc a second."""
 
-_LIBRARIES: Final = ("aiohttp", "uvloop", "msgspec")
+_LIBRARIES: Final = ("aiohttp", "uvloop", "msgspec", "redis", "hiredis")
 _BLOCK_BYTES: Final = 4096
 _FSYNC_SAMPLES: Final = 500
 _FSYNC_SECONDS_MAX: Final = 10.0

@@ -65,3 +65,17 @@ def compared_with_log(server: Server, expected: int, unanswered_max: int = 0) ->
 def _check_receipt(receipt: dict[str, object], durability: str) -> None:
     if receipt.get("durability") != durability or receipt.get("duplicate") is not False or "position" not in receipt:
         raise BenchError(f"not the receipt of a new event at {durability}: {receipt}")
+
+
+def post_once(server: Server, path: str, content_type: str, body: bytes) -> bytes:
+    """Return the answer to one POST. Raises BenchError where it is not 200."""
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("POST", path, body, {"Content-Type": content_type})
+        response = connection.getresponse()
+        answer = response.read()
+    finally:
+        connection.close()
+    if response.status != http.client.OK:
+        raise BenchError(f"{path} answered {response.status}: {answer[:_SHOWN_BYTES]!r}")
+    return answer

@@ -105,11 +105,9 @@ def number(value: float) -> str:
     return f"{round(value, _DECIMALS_MAX) + 0.0:.3g}"  # + 0.0: a difference of clocks must not print as -0
 
 
-def heading(machine: Mapping[str, str], settings: str) -> str:
+def heading(title: str, machine: Mapping[str, str], settings: str) -> str:
     """Return what stands above the scenarios."""
-    return "\n".join(
-        ["# Benchmark results", "", settings, "", *(f"- **{name}**: {value}" for name, value in machine.items())]
-    )
+    return "\n".join([f"# {title}", "", settings, "", *(f"- **{name}**: {value}" for name, value in machine.items())])
 
 
 def verdict(reports: Sequence[Report]) -> str:

@@ -1,0 +1,1 @@
+"""The bus on Redis beside its peers on the same Redis: `python -m bench --engine redis`."""
