@@ -77,7 +77,7 @@ def test_hints_about_tls() -> None:
     closed, silent = exceptions.ConnectionError("Connection closed by server."), TimeoutError()
     assert "write rediss:// for redis://" in str(connection_failure(closed, "n", sent=False))
     assert "write redis:// for rediss://" in str(connection_failure(silent, "n", sent=False, tls=True))
-    assert "rediss" not in str(connection_failure(closed, "n", sent=False, tls=True))
+    assert "may ask for a client certificate" in str(connection_failure(closed, "n", sent=False, tls=True))
     assert "rediss" not in str(connection_failure(silent, "n", sent=False))
     assert "rediss" not in str(connection_failure(closed, "n"))
 
