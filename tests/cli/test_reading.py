@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
+from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
@@ -280,3 +282,27 @@ def test_a_process_ends_with_its_pipe(service: ServiceProcess) -> None:
         told = tailing.stderr.read()
 
     assert (tailing.returncode, told) == (0, b"")
+
+
+def test_a_bus_by_its_name(tmp_path: Path) -> None:
+    """``--bus`` leads each command to the events of that bus; one that is not served is told in one line."""
+    with ServiceProcess(tmp_path, {"WOWEVENT_BUSES": "default,orders"}) as service:
+        for bus in ("default", "orders"):
+            done = run("publish", f"a.{bus}", "--source", "/a", "--bus", bus, url=service.url)
+            assert done.returncode == 0, done.stderr
+        lines = run("publish", "--bus", "orders", url=service.url, given=b'{"type":"a.line","source":"/a"}\n')
+        listed = run("events", "--bus", "orders", "--json", url=service.url).stdout
+        tailed = run("tail", "--bus", "orders", "--from", "earliest", "--count", "2", "--json", url=service.url).stdout
+        status = run("status", "--bus", "orders", url=service.url)
+        unknown = run("events", "--bus", "nobody", url=service.url)
+        invalid = run("events", "--bus", "No", url=service.url)
+
+    assert lines.returncode == 0
+    assert [json.loads(line)["type"] for line in listed.splitlines()] == ["a.orders", "a.line"]
+    assert tailed == listed
+    assert re.search(r"^bus +orders, of default, orders$", status.stdout, re.MULTILINE)
+    assert re.search(r"^log +2 events", status.stdout, re.MULTILINE)
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (1, 1)
+    assert "default, orders" in unknown.stderr
+    assert (invalid.returncode, invalid.stderr.count("\n")) == (2, 1)
+    assert "--bus" in invalid.stderr

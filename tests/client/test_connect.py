@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from tests.service_process import ServiceProcess
 from waooaw.events import Event, Receipt, WowEventError, connect
 from waooaw.events.cursor import Cursor, encode_cursor
 from waooaw.events.errors import (
@@ -20,7 +24,7 @@ from waooaw.events.errors import (
     TypeUnsupportedError,
 )
 from waooaw.events.position import Position, format_position, make_position
-from waooaw.events.stream_message import GapMessage
+from waooaw.events.stream_message import Delivered, GapMessage
 
 
 def unique_type() -> str:
@@ -266,3 +270,51 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
     """What is no address is told before anything is connected."""
     with pytest.raises(InvalidSettingError):
         connect(url)
+
+
+@pytest.mark.parametrize("url", ["memory://", "http://127.0.0.1:1"])
+@pytest.mark.parametrize("name", ["", "Orders", "a/b", "-a", "a" * 64])
+def test_a_name_that_no_bus_can_have_is_refused(url: str, name: str) -> None:
+    """What is no name of a bus is told before anything is connected."""
+    with pytest.raises(InvalidSettingError):
+        connect(url, bus=name)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "http"])
+async def test_a_bus_by_its_name(kind: str, tmp_path: Path) -> None:
+    """Each bus of a store has its own events: published, read, got and streamed under its name."""
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path}/buses.db"
+        if kind == "http":
+            service = ServiceProcess(tmp_path, {"WOWEVENT_BUSES": "default,orders"})
+            url = (await asyncio.to_thread(stack.enter_context, service)).url
+        async with connect(url) as bus:
+            await bus.publish(Event(type="a.short", source="/a"))
+        async with connect(url, bus="orders") as orders:
+            receipt = await orders.publish(Event(type="a.named", source="/a"))
+            await orders.publish_many([Event(type="a.more", source="/a")])
+            page = await orders.read()
+            got = await orders.get(receipt.position)
+            log = await orders.log()
+            streamed = []
+            async with orders.stream(start="earliest") as stream:
+                async for message in stream:
+                    assert isinstance(message, Delivered)
+                    streamed.append(message.type)
+                    if len(streamed) == 2:
+                        break
+        async with connect(url) as bus:
+            alone = await bus.read()
+
+    assert [event.type for event in page.events] == streamed == ["a.named", "a.more"]
+    assert (got.type, log.events) == ("a.named", 2)
+    assert [event.type for event in alone.events] == ["a.short"]
+
+
+async def test_a_bus_that_is_not_served(shared_service: ServiceProcess) -> None:
+    """The error names the buses that there are; it is not worth another try."""
+    async with connect(shared_service.url, bus="nobody") as bus:
+        with pytest.raises(NotFoundError, match="default"):
+            await bus.publish(Event(type="a", source="/a"))
+        with pytest.raises(NotFoundError, match="default"):
+            await anext(bus.stream())

@@ -153,5 +153,5 @@ async def test_joins_of_history_to_live_have_no_gap_and_no_duplicate(
     assert check_store(history.operations.values(), log) == StoreVerdict()
     assert [verdict for verdict in verdicts if not verdict.is_whole] == []
     assert [session.gaps for session in crowd.sessions if session.gaps] == []
-    assert 'wowevent_gaps_total{reason="retention"} 0.0' in metrics
+    assert 'wowevent_gaps_total{bus="default",reason="retention"} 0.0' in metrics
     assert '"level": "ERROR"' not in service.log_text

@@ -86,7 +86,7 @@ class Run:
     async def demotions(self) -> int:
         """Return how many live readers the service has found to be slow so far."""
         text = (await get(self.service.port, "/metrics?format=prometheus")).json
-        (line,) = [line for line in text.splitlines() if line.startswith("wowevent_stream_demotions_total ")]
+        (line,) = [line for line in text.splitlines() if line.startswith("wowevent_stream_demotions_total{")]
         return int(float(line.split()[1]))
 
     async def publish(self, seconds: float, demotions: int) -> Phase:

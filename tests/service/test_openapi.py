@@ -91,8 +91,8 @@ def test_examples_fit_their_schemas(name: str) -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_parameters_are_those_that_the_call_knows(route: Route, service: ServiceProcess) -> None:
     """The query parameters described are those that the call knows: it says itself which it knows."""
-    headers = SOCKET_HEADERS if route.name == "openWebSocket" else {}
-    path = route.path.replace("{position}", "1-0")
+    headers = SOCKET_HEADERS if route.name.startswith("openWebSocket") else {}
+    path = route.path.replace("{position}", "1-0").replace("{bus}", "default")
 
     answer = call(service.url, route.method, f"{path}?nonsense=1", headers)
 
@@ -154,6 +154,7 @@ class Request:
     method: str = "GET"
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes | None = None
+    bus: str = "default"
 
 
 def posted(name: str, status: int, media_type: str, body: bytes, **headers: str) -> Request:
@@ -193,6 +194,17 @@ REQUESTS = [
     Request("stream, not acceptable", 406, "/v1/stream", headers={"Accept": JSON}),
     Request("socket, plain request", 400, "/v1/ws"),
     Request("socket, foreign origin", 403, "/v1/ws", headers={"Origin": "http://elsewhere.example"}),
+    Request("page of a bus", 200, "/v1/buses/{bus}/events", "?limit=2"),
+    Request("page of no bus", 404, "/v1/buses/{bus}/events", bus="nobody"),
+    Request("page of no name", 404, "/v1/buses/{bus}/events", bus="No-Name"),
+    Request("event of a bus not found", 404, "/v1/buses/{bus}/events/{position}", "1-0"),
+    Request("log of a bus", 200, "/v1/buses/{bus}/log"),
+    Request("log of no bus", 404, "/v1/buses/{bus}/log", bus="nobody"),
+    Request("stream of no bus", 404, "/v1/buses/{bus}/stream", bus="nobody"),
+    Request("socket of no bus", 404, "/v1/buses/{bus}/ws", bus="nobody"),
+    Request("publish to a bus", 200, "/v1/buses/{bus}/events", "", "POST", {"Content-Type": JSON}, as_json(GOOD)),
+    Request("publish to no bus", 404, "/v1/buses/{bus}/events", "", "POST", {}, as_json(GOOD), bus="nobody"),
+    Request("buses", 200, "/v1/buses"),
     Request("description", 200, "/v1/openapi.json"),
     Request("health", 200, "/health"),
     Request("health in detail", 200, "/health", "?details=true"),
@@ -207,7 +219,8 @@ REQUESTS = [
 def test_answers_fit_the_description(request_: Request, service: ServiceProcess) -> None:
     """What a real service answers has a described status, media type and shape, and no member that is not described."""
     path = request_.route
-    path = path.replace("{position}", request_.path) if "{" in path else path + request_.path
+    path = path.replace("{position}", request_.path) if "{position}" in path else path + request_.path
+    path = path.replace("{bus}", request_.bus)
 
     answer = call(service.url, request_.method, path, request_.headers, request_.body)
 
@@ -231,7 +244,8 @@ def test_answers_of_a_disabled_bus_fit_the_description(tmp_path_factory: pytest.
     """With the bus switched off, every call still answers as described."""
     with ServiceProcess(tmp_path_factory.mktemp("disabled"), {"EVENT_BUS_ENABLED": "false"}) as disabled:
         for method, route in OPERATIONS:
-            answer = call(disabled.url, method, route.replace("{position}", "1-0"), SOCKET_HEADERS)
+            path = route.replace("{position}", "1-0").replace("{bus}", "default")
+            answer = call(disabled.url, method, path, SOCKET_HEADERS)
 
             expected = 200 if route in {"/health", "/ready", "/v1/openapi.json"} else 503
             assert answer.status == expected, (route, answer.body)

@@ -34,6 +34,13 @@ def wrong_with_buses(names: Sequence[str]) -> str | None:
     return f"must name at most {BUSES_MAX} buses" if len(names) > BUSES_MAX else None
 
 
+def check_bus_name(name: str) -> None:
+    """Raise `InvalidSettingError` for a name that no bus can have."""
+    if not NAME.fullmatch(name):
+        message = f"{name[:64]!r} is no name of a bus: names match {NAME.pattern}"
+        raise InvalidSettingError(message)
+
+
 def read_levels(text: str, buses: Sequence[str]) -> dict[str, Durability]:
     """Return the level of each bus: ``text`` is one level for all, or ``bus=level`` for each, separated by commas.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from waooaw.events.bus_names import DEFAULT_BUS, check_bus_name
 from waooaw.events.errors import InvalidSettingError
 from waooaw.events.retention import RetentionLimits
 from waooaw.events.settings import Settings
@@ -11,27 +12,27 @@ from waooaw.events.settings import Settings
 if TYPE_CHECKING:
     from waooaw.events.interface import Bus
 
-BUS: Final = "default"
-
 MEMORY_BYTES_MAX: Final = 256 * 1024 * 1024
 """Events that a bus in memory keeps; what a process can spare, and half a million common ones."""
 
 
-def connect(url: str, *, patience_seconds: float = 30.0) -> Bus:
-    """Return the bus at an address, to be entered by ``async with``.
+def connect(url: str, *, bus: str = DEFAULT_BUS, patience_seconds: float = 30.0) -> Bus:
+    """Return a bus at an address, to be entered by ``async with``.
 
     * ``http://…`` and ``https://…``: a service.
     * ``memory://``: a bus in this process, gone with it.
     * ``sqlite:///agent.db`` (four slashes for an absolute path): a bus in this process that keeps its events in a file.
 
+    ``bus`` is its name: each has a log of its own, and a service serves those that it is set to serve.
     ``patience_seconds`` is how long calls go on trying while a service is away or busy; streams try until closed.
-    Raises `InvalidSettingError` for any other address.
+    Raises `InvalidSettingError` for any other address, and for what is no name of a bus.
     """
+    check_bus_name(bus)
     scheme = url.partition("://")[0].lower()
     if scheme in {"http", "https"}:
         from waooaw.events.client.http_bus import HttpBus
 
-        return HttpBus(url, patience_seconds=patience_seconds)
+        return HttpBus(url, bus=bus, patience_seconds=patience_seconds)
     if scheme not in {"memory", "sqlite"}:
         message = f"cannot connect to {url!r}: use http://host:port, memory:// or sqlite:///file.db"
         raise InvalidSettingError(message)
@@ -42,9 +43,9 @@ def connect(url: str, *, patience_seconds: float = 30.0) -> Bus:
     from waooaw.events.identifier import RandomIdentifiers
 
     clock, identifiers = SystemClock(), RandomIdentifiers()
-    engine = engine_for(url, (BUS,), clock=clock, identifiers=identifiers)
+    engine = engine_for(url, (bus,), clock=clock, identifiers=identifiers)
     options = BusOptions(retention=_retention(MEMORY_BYTES_MAX if scheme == "memory" else None))
-    return LocalBus(engine, BUS, clock=clock, identifiers=identifiers, options=options)
+    return LocalBus(engine, bus, clock=clock, identifiers=identifiers, options=options)
 
 
 def _retention(bytes_max: int | None) -> RetentionLimits:

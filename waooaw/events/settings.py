@@ -101,21 +101,25 @@ class Settings:
         "buses, or default=local,orders=replicated. The embedded engine is always fsync.",
     )
     publish_wait_seconds: float = _setting(
-        2.0, "How long an accepted publish waits for a store that is away, before it gets 503.", minimum=0, maximum=60
+        2.0, "How long an accepted publish waits for a store that is away, before it gets 503.", minimum=0, maximum=30
     )
 
     retention_age_seconds: int = _setting(
-        7 * 86_400, "Events older than this go. A week outlasts a long weekend without an operator.", minimum=1
+        7 * 86_400,
+        "Events older than this go, on each bus. A week outlasts a long weekend without an operator.",
+        minimum=1,
     )
-    retention_events: int = _setting(10_000_000, "Events kept at most: some 5 GB of common ones.", minimum=1)
+    retention_events: int = _setting(
+        10_000_000, "Events of each bus kept at most: some 5 GB of common ones.", minimum=1
+    )
     retention_bytes: int = _setting(
-        10_000_000_000, "Bytes of events kept at most; the file is about a third larger.", minimum=1
+        10_000_000_000, "Bytes of events of each bus kept at most; the file is about a third larger.", minimum=1
     )
     deduplication_seconds: int = _setting(
         300, "How long a repeated id is recognised: longer than clients retry.", minimum=1, maximum=86_400
     )
     deduplication_ids: int = _setting(
-        1_000_000, "How many ids are recognised at most; a million takes about 150 MB.", minimum=1
+        1_000_000, "How many ids of each bus are recognised at most; a million takes about 150 MB.", minimum=1
     )
     storage_reserve_bytes: int = _setting(
         64 * MIB,
@@ -147,10 +151,14 @@ class Settings:
     )
     json_depth_max: int = _setting(64, "Levels of nesting in JSON; real events stay below 20.", minimum=2, maximum=500)
     waiting_bytes_max: int = _setting(
-        64 * MIB, "Bytes of events that wait to be stored; beyond it publishes get 503 overloaded.", minimum=MIB
+        64 * MIB,
+        "Bytes of events that wait to be stored, shared by the buses; beyond it publishes get 503 overloaded.",
+        minimum=MIB,
     )
     ring_bytes_max: int = _setting(
-        64 * MIB, "Bytes of recent events kept in memory for readers that fell behind a little.", minimum=0
+        64 * MIB,
+        "Bytes of recent events in memory, shared by the buses, for readers that fell behind a little.",
+        minimum=0,
     )
 
     connections_max: int = _setting(

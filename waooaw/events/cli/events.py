@@ -12,7 +12,7 @@ import click
 from waooaw.events.cli.commands import complain
 from waooaw.events.cli.event_line import event_line
 from waooaw.events.cli.place_parameter import HELP, PlaceParameter
-from waooaw.events.cli.service_address import reached, url_option
+from waooaw.events.cli.service_address import bus_option, reached, url_option
 from waooaw.events.position import format_position
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Wanted:
 @click.option("--all", "everything", is_flag=True, help="All that match, page after page, whatever --limit says.")
 @click.option("--reverse", "newest_first", is_flag=True, help="Newest first.")
 @click.option("--json", "as_json", is_flag=True, help="Write each event whole, as a line of JSON.")
+@bus_option
 @url_option
 def command(
     *,
@@ -60,17 +61,18 @@ def command(
     more_patterns: tuple[str, ...],
     limit: int,
     url: str,
+    bus: str,
     as_json: bool,
     everything: bool,
     **where: Any,  # noqa: ANN401 - options of several types, by the names of what is wanted
 ) -> None:
     """Read stored events whose type matches a PATTERN (all without one), oldest first."""
     wanted = Wanted(patterns=(*patterns, *more_patterns), limit=None if everything else limit, **where)
-    asyncio.run(_list(url, wanted, _write_lines if as_json else _table_writer()))
+    asyncio.run(_list(url, bus, wanted, _write_lines if as_json else _table_writer()))
 
 
-async def _list(url: str, wanted: Wanted, write: Callable[[Sequence[StoredEvent]], None]) -> None:
-    async with reached(url) as bus:
+async def _list(url: str, bus_name: str, wanted: Wanted, write: Callable[[Sequence[StoredEvent]], None]) -> None:
+    async with reached(url, bus_name) as bus:
         async for page in pages(bus, wanted):
             if page.gap is not None:
                 complain(f"gap: events before {page.gap.end} are missing ({page.gap.reason})")

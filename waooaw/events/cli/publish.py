@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from waooaw.events.cli.commands import EXIT_AWAY, EXIT_OK, EXIT_REFUSED
-from waooaw.events.cli.service_address import PUBLISHING_PATIENCE_SECONDS, reached, url_option
+from waooaw.events.cli.service_address import PUBLISHING_PATIENCE_SECONDS, bus_option, reached, url_option
 from waooaw.events.errors import UnsupportedMediaTypeError, WowEventError
 from waooaw.events.json_text import read_json
 from waooaw.events.media_type import MediaType
@@ -69,6 +69,7 @@ Without TYPE and --file, lines are read from standard input. A line without id g
     help="Publish many: a file with an event in JSON on each line, or - for standard input.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write receipts as JSON, one a line.")
+@bus_option
 @url_option
 @click.pass_context
 def command(
@@ -78,6 +79,7 @@ def command(
     event_type: str | None,
     file: Path | None,
     url: str,
+    bus: str,
     as_json: bool,
     **options: str | None,
 ) -> None:
@@ -88,7 +90,7 @@ def command(
             raise click.UsageError("give a TYPE or a --file, not both")
         if parts.source is None:
             raise click.UsageError("an event needs a --source, such as --source /agents/me")
-        receipt = asyncio.run(_publish(url, event_of(event_type, parts)))
+        receipt = asyncio.run(_publish(url, bus, event_of(event_type, parts)))
         sys.stdout.write(_receipt_line(receipt, as_json=as_json))
         return
     if not parts.is_empty:
@@ -97,14 +99,14 @@ def command(
         raise click.UsageError("nothing to publish: give a TYPE, a --file, or lines on standard input")
     from waooaw.events.cli.publish_lines import publish_lines
 
-    result = publish_lines(url, None if file is None or str(file) == "-" else file, as_json=as_json)
+    result = publish_lines(url, bus, None if file is None or str(file) == "-" else file, as_json=as_json)
     if result.is_away:
         context.exit(EXIT_AWAY)
     context.exit(EXIT_REFUSED if result.refused else EXIT_OK)
 
 
-async def _publish(url: str, text: bytes) -> Receipt:
-    async with reached(url, PUBLISHING_PATIENCE_SECONDS) as bus:
+async def _publish(url: str, bus_name: str, text: bytes) -> Receipt:
+    async with reached(url, bus_name, patience_seconds=PUBLISHING_PATIENCE_SECONDS) as bus:
         (answer,) = await bus.publish_texts([text])
     if isinstance(answer, WowEventError):
         raise answer

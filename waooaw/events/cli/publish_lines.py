@@ -46,7 +46,7 @@ class Result:
         return f"{self.accepted:,} accepted{duplicates}, {self.refused:,} refused"
 
 
-def publish_lines(url: str, path: Path | None, *, as_json: bool) -> Result:
+def publish_lines(url: str, bus_name: str, path: Path | None, *, as_json: bool) -> Result:
     """Publish the lines of a file, or of standard input, in order; tell each refusal, and the sum.
 
     Stops where the service goes away for longer than publishing waits, and tells the line to go on from. Input is read
@@ -56,7 +56,7 @@ def publish_lines(url: str, path: Path | None, *, as_json: bool) -> Result:
     with ExitStack() as stack:
         source = sys.stdin.buffer if path is None else stack.enter_context(path.open("rb"))
         runner = stack.enter_context(asyncio.Runner())
-        address = reached(url, PUBLISHING_PATIENCE_SECONDS)
+        address = reached(url, bus_name, patience_seconds=PUBLISHING_PATIENCE_SECONDS)
         bus = runner.run(address.__aenter__())
         stack.callback(lambda: runner.run(address.__aexit__(None, None, None)))
         advance = stack.enter_context(_Progress(None if path is None else path.stat().st_size)).advance

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from waooaw.events.bus_names import DEFAULT_BUS, check_bus_name
 from waooaw.events.errors import InvalidSettingError
 
 if TYPE_CHECKING:
@@ -36,14 +37,24 @@ url_option = click.option(
     help="Address of the service.  [variable: WOWEVENT_URL; default: http://127.0.0.1 and PORT, or 8080]",
 )
 
+bus_option = click.option(
+    "--bus", default=DEFAULT_BUS, show_default=True, metavar="NAME", help="The bus, of those that the service serves."
+)
+
 
 @asynccontextmanager
-async def reached(url: str, patience_seconds: float = READING_PATIENCE_SECONDS) -> AsyncIterator[HttpBus]:
-    """Give the bus of a service that answers; raises `UnavailableError` at once where none does."""
+async def reached(
+    url: str, bus_name: str = DEFAULT_BUS, *, patience_seconds: float = READING_PATIENCE_SECONDS
+) -> AsyncIterator[HttpBus]:
+    """Give a bus of a service that answers; raises `UnavailableError` at once where none does."""
     from waooaw.events.client.http_bus import HttpBus
 
     try:
-        bus = HttpBus(url, patience_seconds=patience_seconds)
+        check_bus_name(bus_name)
+    except InvalidSettingError as error:
+        raise click.BadParameter(error.detail, param_hint="--bus") from None
+    try:
+        bus = HttpBus(url, bus=bus_name, patience_seconds=patience_seconds)
     except InvalidSettingError as error:
         raise click.BadParameter(error.detail, param_hint="--url") from None
     async with bus:

@@ -10,7 +10,7 @@ import click
 
 from waooaw.events.cli.commands import EXIT_OK, EXIT_REFUSED
 from waooaw.events.cli.event_line import printable
-from waooaw.events.cli.service_address import reached, url_option
+from waooaw.events.cli.service_address import bus_option, reached, url_option
 from waooaw.events.errors import UnavailableError
 from waooaw.events.position import format_position
 
@@ -20,25 +20,26 @@ PATIENCE_SECONDS: Final = 3.0
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Write health, log and metrics as the service answers them.")
+@bus_option
 @url_option
 @click.pass_context
-def command(context: click.Context, /, *, url: str, as_json: bool) -> None:
+def command(context: click.Context, /, *, url: str, bus: str, as_json: bool) -> None:
     """Tell how the service does, on one screen.
 
     Exits 0 where it is healthy, 1 where it is degraded, 3 where it does not answer.
     """
-    status = asyncio.run(_ask(url))
+    status = asyncio.run(_ask(url, bus))
     if as_json:
         import json
 
         sys.stdout.write(f"{json.dumps(status, indent=2)}\n")
     else:
-        sys.stdout.write("".join([f"{name:<12} {value}\n" for name, value in rows(url, status)]))
+        sys.stdout.write("".join([f"{name:<12} {value}\n" for name, value in rows(url, bus, status)]))
     context.exit(EXIT_OK if status["health"]["status"] == "healthy" else EXIT_REFUSED)
 
 
-async def _ask(url: str) -> dict[str, Any]:
-    async with reached(url, PATIENCE_SECONDS) as bus:
+async def _ask(url: str, bus_name: str) -> dict[str, Any]:
+    async with reached(url, bus_name, patience_seconds=PATIENCE_SECONDS) as bus:
         health = await bus.health(details=True)
         try:
             log = await bus.log()
@@ -58,7 +59,7 @@ async def _ask(url: str) -> dict[str, Any]:
     return {"health": health, "log": members, "metrics": metrics}
 
 
-def rows(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
+def rows(url: str, bus_name: str, status: dict[str, Any]) -> list[tuple[str, str]]:
     """Return what a person wants to know, a name and a value each."""
     health = status["health"]
     said = [("service", url), ("status", _condition(health)), ("event bus", str(health.get("event_bus")))]
@@ -67,8 +68,12 @@ def rows(url: str, status: dict[str, Any]) -> list[tuple[str, str]]:
         said.append(("version", f"{health['version']}, up {duration(uptime_seconds)}"))
     engine = health.get("engine")
     if isinstance(engine, dict):
-        said.append(("engine", f"{engine.get('name')}, durability {engine.get('durability')}"))
+        buses = health.get("buses") or {}
+        durability = buses.get(bus_name, engine).get("durability")
+        said.append(("engine", f"{engine.get('name')}, durability {durability}"))
         said.append(("store", str(engine.get("location"))))
+        if set(buses) != {bus_name}:
+            said.append(("bus", f"{bus_name}, of {', '.join(buses)}"))
     if (log := status["log"]) is not None:
         said.append(("log", f"{log['events']:,} events, {size(log['size_bytes'])}"))
         said.append(("range", f"{log['first']} to {log['last']}" if log["events"] else "empty"))

@@ -12,11 +12,13 @@ import click
 from waooaw.events.cli.commands import EXIT_OK, complain
 from waooaw.events.cli.event_line import event_line
 from waooaw.events.cli.place_parameter import HELP, PlaceParameter
-from waooaw.events.cli.service_address import reached, url_option
+from waooaw.events.cli.service_address import bus_option, reached, url_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractAsyncContextManager
 
+    from waooaw.events.client.http_bus import HttpBus
     from waooaw.events.event import StoredEvent
     from waooaw.events.stream_message import GapMessage, StreamStatus
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Write each event whole, as a line of JSON.")
 @click.option("--count", type=click.IntRange(min=1), help="End after so many events.")
+@bus_option
 @url_option
 @click.pass_context
 def command(
@@ -40,6 +43,7 @@ def command(
     start: str,
     count: int | None,
     url: str,
+    bus: str,
     as_json: bool,
 ) -> None:
     """Watch events whose type matches a PATTERN (all without one), one a line, until Ctrl-C.
@@ -49,17 +53,21 @@ def command(
     """
     write = write_json if as_json else person_writer()
     try:
-        asyncio.run(_tail(url, (*patterns, *more_patterns), start, count, write))
+        asyncio.run(_tail(reached(url, bus), (*patterns, *more_patterns), start, count, write))
     except KeyboardInterrupt:
         context.exit(EXIT_OK)
 
 
 async def _tail(
-    url: str, patterns: tuple[str, ...], start: str, count: int | None, write: Callable[[StoredEvent], None]
+    address: AbstractAsyncContextManager[HttpBus],
+    patterns: tuple[str, ...],
+    start: str,
+    count: int | None,
+    write: Callable[[StoredEvent], None],
 ) -> None:
     from waooaw.events.stream_message import GapMessage
 
-    async with reached(url) as bus:
+    async with address as bus:
         if start == "now":
             start = (await bus.log()).cursor
         async with bus.stream(*patterns, start=start, watch=_Teller(bus.url).tell) as stream:

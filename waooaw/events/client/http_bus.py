@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+from waooaw.events.bus_names import DEFAULT_BUS, check_bus_name
 from waooaw.events.client.http_stream import HttpStream
 from waooaw.events.client.patience import Patience
 from waooaw.events.client.problem import decode_json
@@ -36,31 +37,32 @@ if TYPE_CHECKING:
 
     Value = TypeVar("Value")
 
-BUS: Final = "default"
-"""The bus that the paths without a name belong to."""
-
 JSON: Final = {"Accept": "application/json"}
 _OK: Final = 200
 _STUCK: Final = 503
 
 
 class HttpBus:
-    """The bus of the service at an address. Raises `InvalidSettingError` for what is no address."""
+    """A bus of the service at an address. Raises `InvalidSettingError` for what is no address, or no name of a bus."""
 
     def __init__(
         self,
         url: str,
         *,
+        bus: str = DEFAULT_BUS,
         patience_seconds: float = 30.0,
         clock: Clock | None = None,
         identifiers: Identifiers | None = None,
         chance: Random | None = None,
     ) -> None:
+        check_bus_name(bus)
+        self.name = bus
+        self._root = "/v1" if bus == DEFAULT_BUS else f"/v1/buses/{bus}"
         self._transport = Transport(url)
         self._identifiers = identifiers or RandomIdentifiers()
         self._chance = chance or new_chance()
         self._patience = Patience(patience_seconds, clock or SystemClock(), self._chance)
-        self._publisher = HttpPublisher(self._transport, self._patience, self._identifiers)
+        self._publisher = HttpPublisher(self._transport, f"{self._root}/events", self._patience, self._identifiers)
         self._streams: set[HttpStream] = set()
 
     @property
@@ -117,11 +119,11 @@ class HttpBus:
             query.append(("correlationid", correlationid))
         if newest_first:
             query.append(("order", "desc"))
-        return await self._get("/v1/events", read_page, tuple(query))
+        return await self._get(f"{self._root}/events", read_page, tuple(query))
 
     async def get(self, position: Place) -> StoredEvent:
         """See Bus."""
-        return await self._get(f"/v1/events/{spell_place(position)}", read_item)
+        return await self._get(f"{self._root}/events/{spell_place(position)}", read_item)
 
     def stream(
         self, *patterns: str, start: Place = "now", watch: Callable[[StreamStatus], None] | None = None
@@ -129,8 +131,9 @@ class HttpBus:
         """See Bus."""
         stream = HttpStream(
             self._transport,
+            f"{self._root}/stream",
             patterns,
-            bus=BUS,
+            bus=self.name,
             start=spell_place(start),
             chance=self._chance,
             watch=watch,
@@ -141,7 +144,7 @@ class HttpBus:
 
     async def log(self) -> LogInfo:
         """See Bus."""
-        return await self._get("/v1/log", read_log)
+        return await self._get(f"{self._root}/log", read_log)
 
     async def health(self, *, details: bool = False) -> dict[str, Any]:
         """See Bus. Asks once: how a service does that must be asked again is no news."""
@@ -156,7 +159,7 @@ class HttpBus:
         raise self._transport.error_of(answer)
 
     async def metrics(self) -> dict[str, Any]:
-        """Return what ``GET /metrics`` answers in JSON."""
+        """Return what ``GET /metrics`` answers in JSON: the metrics of all buses of the service."""
         return await self._get("/metrics", _object)
 
     async def _get(self, path: str, decode: Callable[[bytes], Value], query: Query = ()) -> Value:

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from waooaw.events.interface import EventStream
     from waooaw.events.stream_message import StreamMessage
 
-PATH: Final = "/v1/stream"
-
 RETRY_SECONDS: Final = 1.0
 """The first wait is at most this long, until a service has said how long it wants."""
 
@@ -46,6 +44,7 @@ class HttpStream:
     def __init__(
         self,
         transport: Transport,
+        path: str,
         patterns: tuple[str, ...],
         *,
         bus: str,
@@ -55,6 +54,7 @@ class HttpStream:
         closed: Callable[[HttpStream], None],
     ) -> None:
         self._transport = transport
+        self._path = path
         self._patterns = patterns
         self._bus = bus
         self._resume = start
@@ -133,7 +133,7 @@ class HttpStream:
     async def _connect(self) -> None:
         query = [("pattern", pattern) for pattern in self._patterns]
         query.append(("from", self._resume))
-        opening = asyncio.create_task(self._transport.open_stream(PATH, query), name="open stream")
+        opening = asyncio.create_task(self._transport.open_stream(self._path, query), name="open stream")
         closing = asyncio.create_task(self._closing.wait(), name="stream closing")
         try:
             await asyncio.wait((opening, closing), return_when=asyncio.FIRST_COMPLETED)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from waooaw.events.client.transport import Answer, Transport
     from waooaw.events.identifier import Identifiers
 
-PATH: Final = "/v1/events"
 ONE: Final = {"Content-Type": "application/cloudevents+json"}
 LINES: Final = {"Content-Type": "application/x-ndjson"}
 
@@ -52,8 +51,9 @@ def with_id(text: bytes, identifiers: Identifiers) -> bytes:
 class HttpPublisher:
     """Publishes to one service."""
 
-    def __init__(self, transport: Transport, patience: Patience, identifiers: Identifiers) -> None:
+    def __init__(self, transport: Transport, path: str, patience: Patience, identifiers: Identifiers) -> None:
         self._transport = transport
+        self._path = path
         self._patience = patience
         self._identifiers = identifiers
 
@@ -61,7 +61,7 @@ class HttpPublisher:
         """Store one event that has an id; see Bus."""
 
         async def attempt(seconds: float) -> Receipt:
-            answer = await self._transport.call("POST", PATH, body=text, headers=ONE, seconds=seconds)
+            answer = await self._transport.call("POST", self._path, body=text, headers=ONE, seconds=seconds)
             if answer.status != _OK:
                 raise self._transport.error_of(answer)
             return self._transport.decoded(answer, _read_receipt)
@@ -96,7 +96,7 @@ class HttpPublisher:
     async def _attempt(self, texts: list[bytes], seconds: float) -> Sequence[Outcome]:
         body = b"\n".join(texts)
         try:
-            answer = await self._transport.call("POST", PATH, body=body, headers=LINES, seconds=seconds)
+            answer = await self._transport.call("POST", self._path, body=body, headers=LINES, seconds=seconds)
             return self._outcomes(answer, len(texts))
         except WowEventError as error:
             return [error] * len(texts)

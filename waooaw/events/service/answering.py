@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from aiohttp import web
 
 from waooaw.events.errors import MethodNotAllowedError, NotAvailableError, NotFoundError, WowEventError
+from waooaw.events.service.bus_paths import path_without_bus
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.problems import error_of_http, problem_response
 from waooaw.events.service.routes import NOT_YET
@@ -56,6 +57,7 @@ def _answer_aiohttp(request: web.Request, error: web.HTTPException, context: Con
 
 def _not_found(path: str) -> WowEventError:
     shown = path[:200]
+    path = path_without_bus(path)
     planned = any(path == prefix or path.startswith(prefix + "/") for prefix in NOT_YET)
     if planned or (path.startswith("/v1/events/") and path.endswith("/deliveries")):
         return NotAvailableError(f"{shown} is not available in this release")

@@ -16,7 +16,7 @@ from waooaw.events.identifier import RandomIdentifiers, new_chance
 from waooaw.events.retention import RetentionLimits
 from waooaw.events.service import sse, websocket
 from waooaw.events.service.answering import answer, finish_headers
-from waooaw.events.service.context import BUS_NAME, CONTEXT, Context
+from waooaw.events.service.context import CONTEXT, Context
 from waooaw.events.service.framings import CloudEventsFraming, SseFraming, WebSocketFraming
 from waooaw.events.service.open_streams import OpenStreams
 from waooaw.events.service.routes import ROUTES
@@ -45,7 +45,7 @@ def _sqlite_engine(settings: Settings, clock: Clock) -> Engine:
     )
     path = settings.data_directory.absolute() / STORE_FILE
     return engine_for(
-        f"sqlite:///{path}", settings.buses, clock=clock, identifiers=RandomIdentifiers(), options=options
+        f"sqlite:///{path}", settings.buses, clock=clock, identifiers=RandomIdentifiers(), sqlite=options
     )
 
 
@@ -66,7 +66,7 @@ def _redis_engine(settings: Settings, clock: Clock) -> Engine:
         durability=durability_levels(settings),
         deduplication=_deduplication(settings),
     )
-    return engine_for(settings.redis_url, settings.buses, clock=clock, identifiers=RandomIdentifiers(), options=options)
+    return engine_for(settings.redis_url, settings.buses, clock=clock, identifiers=RandomIdentifiers(), redis=options)
 
 
 def _deduplication(settings: Settings) -> DeduplicationWindow:
@@ -74,7 +74,8 @@ def _deduplication(settings: Settings) -> DeduplicationWindow:
 
 
 def bus_options(settings: Settings) -> BusOptions:
-    """Return the options of the bus that the settings ask for."""
+    """Return the options of each bus; memory that is bounded for the whole service is shared in equal parts."""
+    share = len(settings.buses)
     return BusOptions(
         acceptance=AcceptanceLimits(
             event_bytes_max=settings.event_bytes_max,
@@ -86,25 +87,27 @@ def bus_options(settings: Settings) -> BusOptions:
             max_events=settings.retention_events,
             max_bytes=settings.retention_bytes,
         ),
-        waiting_bytes_max=settings.waiting_bytes_max,
-        ring_bytes_max=settings.ring_bytes_max,
+        waiting_bytes_max=settings.waiting_bytes_max // share,
+        ring_bytes_max=settings.ring_bytes_max // share,
     )
 
 
 async def open_context(settings: Settings, stack: AsyncExitStack) -> Context:
-    """Open the engine and the bus; the stack closes them again."""
+    """Open the engine and the buses; the stack closes them again."""
     clock, random = SystemClock(), new_chance()
     streams = OpenStreams(
         random, ping_seconds=settings.stream_ping_seconds, age_seconds=settings.connection_age_seconds
     )
-    bus = None
+    engine = None
+    buses: dict[str, EventBus] = {}
     if settings.event_bus_enabled:
         engine = build_engine(settings, clock)
         await engine.open(stack)
-        bus = await stack.enter_async_context(
-            EventBus(engine, BUS_NAME, clock=clock, identifiers=RandomIdentifiers(), options=bus_options(settings))
-        )
-    return Context(settings, clock, random, bus, streams)
+        options = bus_options(settings)
+        for name in settings.buses:
+            bus = EventBus(engine, name, clock=clock, identifiers=RandomIdentifiers(), options=options)
+            buses[name] = await stack.enter_async_context(bus)
+    return Context(settings, clock, random, streams, engine=engine, buses=buses)
 
 
 def build_app(context: Context) -> web.Application:
@@ -112,8 +115,10 @@ def build_app(context: Context) -> web.Application:
     # The limit here guards reads that forget `read_body`, which has the real one.
     app = web.Application(middlewares=[answer], client_max_size=context.settings.body_bytes_max)
     app[CONTEXT] = context
-    app[sse.FRAMINGS] = {chunked: SseFraming(BUS_NAME, chunked=chunked) for chunked in (True, False)}
-    app[websocket.FRAMINGS] = (WebSocketFraming(BUS_NAME), CloudEventsFraming(BUS_NAME))
+    app[sse.FRAMINGS] = {
+        bus: {chunked: SseFraming(bus, chunked=chunked) for chunked in (True, False)} for bus in context.buses
+    }
+    app[websocket.FRAMINGS] = {bus: (WebSocketFraming(bus), CloudEventsFraming(bus)) for bus in context.buses}
     app.on_response_prepare.append(finish_headers)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler, name=route.name)

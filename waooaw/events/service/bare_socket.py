@@ -30,12 +30,12 @@ CLOSE_REASON_BYTES_MAX = 123
 class BareSocket:
     """Publishes what comes, sends what matches. There are no receipts, so a refused event ends the socket."""
 
-    __slots__ = ("_bus", "_closing", "_framing", "_response", "_sink", "stream")
+    __slots__ = ("_closing", "_framing", "_response", "_sink", "bus", "stream")
 
     def __init__(
         self, bus: EventBus, sink: SocketSink, framing: CloudEventsFraming, response: web.WebSocketResponse
     ) -> None:
-        self._bus = bus
+        self.bus = bus
         self._sink = sink
         self._framing = framing
         self._response = response
@@ -44,7 +44,7 @@ class BareSocket:
 
     def open(self, patterns: PatternSet, start: Bound) -> None:
         """Begin the stream that the address of the socket asked for."""
-        self.stream = self._bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)
+        self.stream = self.bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)
 
     def _ended(self, error: BaseException) -> None:
         if not isinstance(error, ConnectionError):
@@ -55,13 +55,13 @@ class BareSocket:
         """Publish one event; one that is refused closes the socket with its code."""
         text = message.encode() if isinstance(message, str) else message
         try:
-            entry = self._bus.acceptance.one(text)
+            entry = self.bus.acceptance.one(text)
         except WowEventError as error:
-            self._bus.metrics.refused(error)
+            self.bus.metrics.refused(error)
             await self._refuse(error)
             return
         try:
-            await self._bus.submit_one(entry)
+            await self.bus.submit_one(entry)
         except WowEventError as error:
             await self._refuse(error)
 

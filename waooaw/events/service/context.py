@@ -1,4 +1,4 @@
-"""What handlers work with: the settings, the bus, and in which phase of its life the service is."""
+"""What handlers work with: the settings, the buses, and in which phase of its life the service is."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from aiohttp import web
 
-from waooaw.events.errors import DisabledError
+from waooaw.events.bus_names import DEFAULT_BUS
+from waooaw.events.errors import DisabledError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from random import Random
 
     from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.clock import Clock
+    from waooaw.events.engine.contract import Engine
     from waooaw.events.service.connection import Connection
     from waooaw.events.service.listener import Listener
     from waooaw.events.service.open_streams import OpenStreams
@@ -21,40 +24,53 @@ if TYPE_CHECKING:
 
 BusPhase = Literal["running", "disabled", "draining"]
 
-BUS_NAME: Final = "default"
-
 
 class Context:
     """One service. Made by the composition root, changed by it alone."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, random: Random, bus: EventBus | None, streams: OpenStreams
+        self,
+        settings: Settings,
+        clock: Clock,
+        random: Random,
+        streams: OpenStreams,
+        *,
+        engine: Engine | None,
+        buses: Mapping[str, EventBus],
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.random = random
         self.streams = streams
-        self.phase: BusPhase = "disabled" if bus is None else "running"
+        self.engine = engine
+        self.buses = buses
+        self.phase: BusPhase = "running" if buses else "disabled"
         self.draining_since_ms: int | None = None
         self.started_at_ms = clock.now_ms()
         self.listener: Listener | None = None
-        self._bus = bus
         self._active_requests = 0
         self.arriving_bytes = 0
         self._answered: asyncio.Event | None = None
 
     @property
     def bus(self) -> EventBus:
-        """The bus; raises `DisabledError` where it is switched off."""
-        if self._bus is None:
+        """The bus of the routes without a name; raises `DisabledError` where buses are switched off."""
+        return self.bus_named(DEFAULT_BUS)
+
+    def bus_for(self, request: web.Request) -> EventBus:
+        """Return the bus that a request's path names, or the default; raises as `bus_named`."""
+        return self.bus_named(request.match_info.get("bus", DEFAULT_BUS))
+
+    def bus_named(self, name: str) -> EventBus:
+        """Return a bus; raises `NotFoundError` for one that is not served, `DisabledError` where none is."""
+        bus = self.buses.get(name)
+        if bus is not None:
+            return bus
+        if not self.buses:
             message = "the event bus is switched off by EVENT_BUS_ENABLED=false"
             raise DisabledError(message, retry_after_seconds=30)
-        return self._bus
-
-    @property
-    def running_bus(self) -> EventBus | None:
-        """The bus, or None where it is switched off."""
-        return self._bus
+        message = f"no bus {name[:64]!r} is served here; there {'is' if len(self.buses) == 1 else 'are'} "
+        raise NotFoundError(message + ", ".join(self.buses))
 
     @property
     def is_draining(self) -> bool:

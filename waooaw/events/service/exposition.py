@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from waooaw.events.service.probes import health_members
+from waooaw.events.service.probes import health_members, why_not_ready
 from waooaw.events.service.subscribers import subscriber_members
 
 if TYPE_CHECKING:
@@ -39,8 +39,10 @@ class Families:
     def collect(self) -> Iterator[Metric]:
         """Return every family."""
         yield from self._process()
-        if self._context.running_bus is not None:
+        if self._context.buses:
+            yield from self._buses()
             yield from self._totals()
+            yield from self._latency()
             yield from self._by_type()
             yield from self._log()
 
@@ -49,66 +51,84 @@ class Families:
         _, members = health_members(context)
         is_well = members["status"] == "healthy"
         yield GaugeMetricFamily("wowevent_healthy", "1 while /health answers healthy.", is_well)
-        yield GaugeMetricFamily("wowevent_ready", "1 while /ready answers ready.", not context.is_draining)
+        is_ready = why_not_ready(context) is None
+        yield GaugeMetricFamily("wowevent_ready", "1 while /ready answers ready.", is_ready)
         connections = 0 if context.listener is None else context.listener.connections
         yield GaugeMetricFamily("wowevent_connections", "Open connections.", connections)
         yield GaugeMetricFamily("wowevent_streams", "Open SSE and WebSocket connections.", len(context.streams))
 
-    def _totals(self) -> Iterator[Metric]:
-        metrics = self._context.bus.metrics
-        yield GaugeMetricFamily("wowevent_uptime_seconds", "Since the counters began.", metrics.uptime_seconds)
-        yield CounterMetricFamily(
-            "wowevent_duplicates", "Publishes answered with an earlier receipt.", metrics.duplicates
-        )
-        yield CounterMetricFamily("wowevent_published_bytes", "Bytes of events stored.", metrics.published_bytes)
-        yield CounterMetricFamily("wowevent_stream_demotions", "Live streams that fell behind.", metrics.demotions)
-        refused = CounterMetricFamily("wowevent_publish_errors", "Publishes refused, by code.", labels=["code"])
-        for code, count in metrics.refusals.items():
-            refused.add_metric([code], count)
-        yield refused
-        gaps = CounterMetricFamily("wowevent_gaps", "Gaps that readers were told, by reason.", labels=["reason"])
-        for reason in ("retention", "epoch"):
-            gaps.add_metric([reason], metrics.gaps[reason])
-        yield gaps
-        latency = metrics.totals.latency
-        summary = SummaryMetricFamily(
-            "wowevent_delivery_latency_seconds",
-            "From acceptance to the first live delivery.",
-            latency.count,
-            latency.total_seconds,
-        )
-        yield summary
-        quantiles = GaugeMetricFamily(
-            "wowevent_delivery_latency_quantile_seconds", "Quantiles of the same since the start.", labels=["quantile"]
-        )
-        for fraction in QUANTILES:
-            if (seconds := latency.quantile(fraction)) is not None:
-                quantiles.add_metric([str(fraction)], seconds)
-        yield quantiles
+    def _buses(self) -> Iterator[Metric]:
+        uptime_seconds = self._context.bus.metrics.uptime_seconds
+        yield GaugeMetricFamily("wowevent_uptime_seconds", "Since the counters began.", uptime_seconds)
+        healthy = GaugeMetricFamily("wowevent_bus_healthy", "1 while the store takes the bus's events.", labels=["bus"])
+        for name, bus in self._context.buses.items():
+            healthy.add_metric([name], bus.engine_state().problem is None)
+        yield healthy
         subscribers = GaugeMetricFamily("wowevent_subscribers", "Streams, by health.", labels=["health"])
         for health, count in subscriber_members(self._context)["health"].items():
             subscribers.add_metric([health], count)
         yield subscribers
 
+    def _totals(self) -> Iterator[Metric]:
+        duplicates = CounterMetricFamily(
+            "wowevent_duplicates", "Publishes answered with an earlier receipt.", labels=["bus"]
+        )
+        published = CounterMetricFamily("wowevent_published_bytes", "Bytes of events stored.", labels=["bus"])
+        demotions = CounterMetricFamily("wowevent_stream_demotions", "Live streams that fell behind.", labels=["bus"])
+        refused = CounterMetricFamily("wowevent_publish_errors", "Publishes refused, by code.", labels=["bus", "code"])
+        gaps = CounterMetricFamily("wowevent_gaps", "Gaps that readers were told, by reason.", labels=["bus", "reason"])
+        for name, bus in self._context.buses.items():
+            metrics = bus.metrics
+            duplicates.add_metric([name], metrics.duplicates)
+            published.add_metric([name], metrics.published_bytes)
+            demotions.add_metric([name], metrics.demotions)
+            for code, count in metrics.refusals.items():
+                refused.add_metric([name, code], count)
+            for reason in ("retention", "epoch"):
+                gaps.add_metric([name, reason], metrics.gaps[reason])
+        yield from (duplicates, published, demotions, refused, gaps)
+
+    def _latency(self) -> Iterator[Metric]:
+        summary = SummaryMetricFamily(
+            "wowevent_delivery_latency_seconds", "From acceptance to the first live delivery.", labels=["bus"]
+        )
+        quantiles = GaugeMetricFamily(
+            "wowevent_delivery_latency_quantile_seconds",
+            "Quantiles of the same since the start.",
+            labels=["bus", "quantile"],
+        )
+        for name, bus in self._context.buses.items():
+            latency = bus.metrics.totals.latency
+            summary.add_metric([name], latency.count, latency.total_seconds)
+            for fraction in QUANTILES:
+                if (seconds := latency.quantile(fraction)) is not None:
+                    quantiles.add_metric([name, str(fraction)], seconds)
+        yield from (summary, quantiles)
+
     def _by_type(self) -> Iterator[Metric]:
-        publishes = CounterMetricFamily("wowevent_publishes", "Events stored, by type.", labels=["type"])
-        deliveries = CounterMetricFamily("wowevent_deliveries", "Events written to streams, by type.", labels=["type"])
-        for event_type, counts in self._context.bus.metrics.types.items():
-            publishes.add_metric([event_type], counts.publishes)
-            deliveries.add_metric([event_type], counts.deliveries)
-        yield publishes
-        yield deliveries
+        publishes = CounterMetricFamily("wowevent_publishes", "Events stored, by type.", labels=["bus", "type"])
+        deliveries = CounterMetricFamily(
+            "wowevent_deliveries", "Events written to streams, by type.", labels=["bus", "type"]
+        )
+        for name, bus in self._context.buses.items():
+            for event_type, counts in bus.metrics.types.items():
+                publishes.add_metric([name, event_type], counts.publishes)
+                deliveries.add_metric([name, event_type], counts.deliveries)
+        yield from (publishes, deliveries)
 
     def _log(self) -> Iterator[Metric]:
-        bus = self._context.bus
-        state = bus.store.state()
-        yield GaugeMetricFamily("wowevent_log_events", "Events in the log.", state.events)
-        yield GaugeMetricFamily("wowevent_log_size_bytes", "Bytes of the events in the log.", state.size_bytes)
-        yield GaugeMetricFamily(
-            "wowevent_deduplication_window_seconds",
-            "How far back a repeated id is recognised.",
-            state.deduplication_seconds,
+        events = GaugeMetricFamily("wowevent_log_events", "Events in the log.", labels=["bus"])
+        size = GaugeMetricFamily("wowevent_log_size_bytes", "Bytes of the events in the log.", labels=["bus"])
+        window = GaugeMetricFamily(
+            "wowevent_deduplication_window_seconds", "How far back a repeated id is recognised.", labels=["bus"]
         )
-        yield GaugeMetricFamily(
-            "wowevent_publish_waiting_bytes", "Bytes of events that wait to be stored.", bus.details()["waiting_bytes"]
+        waiting = GaugeMetricFamily(
+            "wowevent_publish_waiting_bytes", "Bytes of events that wait to be stored.", labels=["bus"]
         )
+        for name, bus in self._context.buses.items():
+            state = bus.store.state()
+            events.add_metric([name], state.events)
+            size.add_metric([name], state.size_bytes)
+            window.add_metric([name], state.deduplication_seconds)
+            waiting.add_metric([name], bus.details()["waiting_bytes"])
+        yield from (events, size, window, waiting)

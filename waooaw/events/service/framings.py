@@ -8,6 +8,7 @@ import msgspec
 
 from waooaw.events.cursor import Cursor, encode_cursor
 from waooaw.events.position import format_position
+from waooaw.events.service.bus_paths import path_to
 from waooaw.events.service.reading import gap_members
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class CloudEventsFraming:
 
     def __init__(self, bus: str) -> None:
         self._bus = bus
+        self._log = path_to(bus, "/v1/log")
 
     def event(self, event: StoredEvent, _epoch: int) -> bytes:
         """Spell one event."""
@@ -121,7 +123,7 @@ class CloudEventsFraming:
     def gap(self, gap: Gap) -> bytes:
         """Spell what a reader did not see as an event of the type `GAP_TYPE`."""
         members = gap_members(self._bus, gap)
-        event = {"specversion": "1.0", "id": members["to"], "source": "/v1/log", "type": GAP_TYPE, "data": members}
+        event = {"specversion": "1.0", "id": members["to"], "source": self._log, "type": GAP_TYPE, "data": members}
         return message_frame(event)
 
     def cursor(self, _cursor: Cursor) -> bytes:

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from waooaw.events.errors import NotAcceptableError
 from waooaw.events.media_type import negotiate
+from waooaw.events.service.bus_totals import sum_buses
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS, expose
 from waooaw.events.service.parameters import Parameters
@@ -37,7 +38,8 @@ def _latency(histogram: LatencyHistogram) -> dict[str, float | int | None]:
     }
 
 
-def _counts(counts: TypeCounts) -> dict[str, int]:
+def count_members(counts: TypeCounts) -> dict[str, int]:
+    """Return counts as the wire spells them."""
     return {
         "publishes": counts.publishes,
         "deliveries": counts.deliveries,
@@ -47,22 +49,32 @@ def _counts(counts: TypeCounts) -> dict[str, int]:
     }
 
 
-def _rate(rate: Rate) -> dict[str, float | int]:
+def rate_members(rate: Rate) -> dict[str, float | int]:
+    """Return a rate as the wire spells it."""
     return {"count": rate.count, "per_second": rate.per_second, "per_minute": rate.per_minute}
 
 
 def metrics_members(context: Context) -> dict[str, Any]:
     """Return the metrics as JSON has them."""
-    metrics = context.bus.metrics
+    uptime_seconds = context.bus.metrics.uptime_seconds
+    sums = sum_buses([bus.metrics for bus in context.buses.values()])
     return {
         "timestamp": format_timestamp(context.clock.now_ms()),
-        "uptime_seconds": round(metrics.uptime_seconds, 3),
-        "totals": _counts(metrics.totals),
-        "throughput": {"publishes": _rate(metrics.publish_rate()), "deliveries": _rate(metrics.delivery_rate())},
-        "latency": _latency(metrics.totals.latency),
+        "uptime_seconds": round(uptime_seconds, 3),
+        "totals": count_members(sums.totals),
+        "throughput": {"publishes": rate_members(sums.publishes), "deliveries": rate_members(sums.deliveries)},
+        "latency": _latency(sums.totals.latency),
         "subscribers": subscriber_members(context),
         "event_types": {
-            name: _counts(counts) | {"latency": _latency(counts.latency)} for name, counts in metrics.types.items()
+            name: count_members(counts) | {"latency": _latency(counts.latency)} for name, counts in sums.types.items()
+        },
+        "buses": {
+            name: {
+                "publishes": bus.metrics.totals.publishes,
+                "deliveries": bus.metrics.totals.deliveries,
+                "errors": bus.metrics.totals.errors,
+            }
+            for name, bus in context.buses.items()
         },
     }
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from random import Random
 
+    from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.bus.stream import Stream
 
 TICKS_A_PING: Final = 15
@@ -26,6 +27,11 @@ def spread_age(random: Random, age_seconds: float) -> float:
 
 class OpenStream(Protocol):
     """One socket that may carry a stream."""
+
+    @property
+    def bus(self) -> EventBus:
+        """The bus that it is of."""
+        ...
 
     @property
     def stream(self) -> Stream[Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from waooaw.events.bus.metrics import OTHER, TYPES_MAX
-from waooaw.events.service.openapi_schemas import COUNT, TIME, Schema, array_schema, object_schema
+from waooaw.events.service.openapi_schemas import COUNT, DURABILITY, TIME, Schema, array_schema, object_schema
 from waooaw.events.service.subscribers import WORST_MAX
 
 _NUMBER: Final[Schema] = {"type": "number", "minimum": 0}
@@ -20,6 +20,10 @@ _COUNTS: Final[Schema] = dict.fromkeys(("publishes", "deliveries", "errors", "re
 _RATE: Final[Schema] = object_schema({"count": COUNT, "per_second": _NUMBER, "per_minute": _NUMBER})
 
 SCHEMAS: Final[dict[str, Schema]] = {
+    "Buses": object_schema(
+        {"items": array_schema(object_schema({"name": {"type": "string"}, "durability": DURABILITY}))},
+        examples=[{"items": [{"name": "default", "durability": "fsync"}]}],
+    ),
     "Health": object_schema(
         {
             "status": {"enum": ["healthy", "degraded", "stuck"]},
@@ -39,6 +43,17 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "warnings": array_schema({"type": "string"}),
             "engine": _OPEN,
             "deduplication_seconds": _NUMBER,
+            "buses": {
+                "type": "object",
+                "additionalProperties": object_schema(
+                    {
+                        "durability": DURABILITY,
+                        "waiting_bytes": COUNT,
+                        "deduplication_seconds": _NUMBER,
+                        "problem": {"type": ["string", "null"], "description": "The code that publishes get now."},
+                    }
+                ),
+            },
         },
         description="Three members when well; reason and since when not; the rest with ?details=true.",
         examples=[{"status": "healthy", "redis": "not_configured", "event_bus": "running"}],
@@ -74,6 +89,11 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "type": "object",
                 "additionalProperties": object_schema(_COUNTS | {"latency": _LATENCY}),
                 "description": f"By type; those beyond the first {TYPES_MAX} together, as {OTHER}.",
+            },
+            "buses": {
+                "type": "object",
+                "additionalProperties": object_schema(dict.fromkeys(("publishes", "deliveries", "errors"), COUNT)),
+                "description": "By bus; everything above is over all of them.",
             },
         }
     ),

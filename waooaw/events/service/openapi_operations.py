@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from waooaw.events.acceptance import IDEMPOTENCY_KEY_LENGTH_MAX
 from waooaw.events.bus.event_store import PAGE_EVENTS_MAX
+from waooaw.events.bus_names import DEFAULT_BUS, NAME
 from waooaw.events.pattern import PATTERN_CHARACTERS_MAX, PATTERNS_MAX
+from waooaw.events.service.bus_paths import name_of_bus, path_of_bus
 from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS
 from waooaw.events.service.openapi_schemas import (
     EXAMPLE_CURSOR,
@@ -37,7 +39,7 @@ PROBLEMS: Final[dict[int, str]] = {
     415: "The content type or content encoding is not read here.",
     431: "The headers are too many or too long.",
     500: "The service failed; its log says why.",
-    503: "Not now: the bus is overloaded, its storage fails, or it is switched off. Try again after Retry-After.",
+    503: "Not now: the bus is overloaded, its store is away or fails, or it is off. Try again after Retry-After.",
 }
 
 
@@ -307,14 +309,52 @@ _METRICS: Final[Operation] = {
     },
 }
 
-PATHS: Final[dict[str, dict[str, Operation]]] = {
+_BUSES: Final[Operation] = {
+    "operationId": "listBuses",
+    "summary": "The buses that are served",
+    "responses": {
+        "200": {"description": "Each with what its receipts promise.", "content": {JSON: _body("Buses")}},
+        **_problems(406, 503),
+    },
+}
+
+_BUS: Final[Operation] = {
+    "name": "bus",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+    "description": "The bus, one of those that GET /v1/buses lists.",
+    "example": DEFAULT_BUS,
+}
+
+
+def _of_bus(operation: Operation) -> Operation:
+    """Return the same call for a bus that its path names."""
+    return operation | {
+        "operationId": name_of_bus(operation["operationId"]),
+        "summary": f"The same on a bus by its name: {operation['summary'][0].lower()}{operation['summary'][1:]}",
+        "parameters": [_BUS, *operation.get("parameters", [])],
+        "responses": {**operation["responses"], **_problems(404)},
+    }
+
+
+_PATHS_OF_A_BUS: Final[dict[str, dict[str, Operation]]] = {
     "/v1/events": {"post": _PUBLISH, "get": _LIST},
     "/v1/events/{position}": {"get": _GET},
     "/v1/log": {"get": _LOG},
     "/v1/stream": {"get": _STREAM},
     "/v1/ws": {"get": _WEBSOCKET},
+}
+
+PATHS: Final[dict[str, dict[str, Operation]]] = {
+    **_PATHS_OF_A_BUS,
+    "/v1/buses": {"get": _BUSES},
     "/v1/openapi.json": {"get": _DESCRIBE},
     "/health": {"get": _HEALTH},
     "/ready": {"get": _READY},
     "/metrics": {"get": _METRICS},
+    **{
+        path_of_bus(path): {method: _of_bus(operation) for method, operation in operations.items()}
+        for path, operations in _PATHS_OF_A_BUS.items()
+    },
 }

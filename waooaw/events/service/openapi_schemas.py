@@ -32,6 +32,7 @@ EXAMPLE_RECEIPT: Final[Schema] = {
 }
 
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+DURABILITY: Final[Schema] = {"enum": ["fsync", "local", "replicated", "memory"]}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 
 
@@ -205,10 +206,7 @@ _PUBLISH_SCHEMAS: Final[Schema] = {
         {
             "id": {"type": "string"},
             "position": reference("Position"),
-            "durability": {
-                "enum": ["fsync", "local", "replicated", "memory"],
-                "description": "How safe the event was when the receipt was written.",
-            },
+            "durability": DURABILITY | {"description": "How safe the event was when the receipt was written."},
             "duplicate": {"type": "boolean", "description": "The event was stored before; this is its first receipt."},
         },
         examples=[EXAMPLE_RECEIPT],
@@ -243,7 +241,7 @@ _PUBLISH_SCHEMAS: Final[Schema] = {
             "status": {"const": "ok"},
             "id": {"type": "string"},
             "position": reference("Position"),
-            "durability": {"enum": ["fsync", "local", "replicated", "memory"]},
+            "durability": DURABILITY,
             "duplicate": {"type": "boolean"},
         }
     ),

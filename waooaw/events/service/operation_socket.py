@@ -48,7 +48,6 @@ class OperationSocket:
     """Carries out what a client asks for."""
 
     __slots__ = (
-        "_bus",
         "_context",
         "_events_in_flight",
         "_framing",
@@ -56,6 +55,7 @@ class OperationSocket:
         "_response",
         "_sink",
         "_stream_id",
+        "bus",
         "stream",
     )
 
@@ -68,7 +68,7 @@ class OperationSocket:
         response: web.WebSocketResponse,
     ) -> None:
         self._context = context
-        self._bus = bus
+        self.bus = bus
         self._sink = sink
         self._framing = framing
         self._response = response
@@ -88,7 +88,7 @@ class OperationSocket:
                 await self._begin(operation)
             except WowEventError as error:
                 if operation.name == "publish":
-                    self._bus.metrics.refused(error)
+                    self.bus.metrics.refused(error)
                 self._refuse(operation.id, error)
         await self._sink.drained()
 
@@ -110,10 +110,10 @@ class OperationSocket:
             message = "publish takes either event or events"
             raise InvalidRequestError(message)
         if "event" in operation.fields:
-            entry = self._bus.acceptance.one(bytes(operation.fields["event"]))
+            entry = self.bus.acceptance.one(bytes(operation.fields["event"]))
             publish = self._publish_one(operation.id, entry)
         else:
-            accepted = self._bus.acceptance.batch(bytes(operation.fields["events"]))
+            accepted = self.bus.acceptance.batch(bytes(operation.fields["events"]))
             self._events_in_flight += len(accepted)
             publish = self._publish_several(operation.id, accepted)
         running = self._publishing
@@ -127,7 +127,7 @@ class OperationSocket:
 
     async def _publish_one(self, operation_id: str | None, entry: Entry) -> None:
         try:
-            receipt = await self._bus.submit_one(entry)
+            receipt = await self.bus.submit_one(entry)
         except WowEventError as error:
             self._refuse(operation_id, error)
         else:
@@ -135,7 +135,7 @@ class OperationSocket:
 
     async def _publish_several(self, operation_id: str | None, accepted: list[Accepted]) -> None:
         try:
-            answers = await self._bus.submit(accepted)
+            answers = await self.bus.submit(accepted)
         except WowEventError as error:
             self._refuse(operation_id, error)
         else:
@@ -152,10 +152,10 @@ class OperationSocket:
         texts = operation.value("patterns", list[str], "an array of patterns")
         patterns = PatternSet.parse(["*"] if texts is None else texts, pointer="#/patterns")
         text = operation.value("from", str, "a string")
-        start = bound_at("#/from", self._bus.name, "now" if text is None else text)
-        self._answer(operation.id, {"cursor": encode_cursor(self._bus.name, self._bus.cursor_of(start))})
+        start = bound_at("#/from", self.bus.name, "now" if text is None else text)
+        self._answer(operation.id, {"cursor": encode_cursor(self.bus.name, self.bus.cursor_of(start))})
         self._stream_id = operation.id
-        self.stream = self._bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)
+        self.stream = self.bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)
 
     def _ended(self, error: BaseException) -> None:
         if not isinstance(error, ConnectionError):
@@ -167,7 +167,7 @@ class OperationSocket:
             message = "no stream of this id is open on this socket"
             raise InvalidParameterError(message)
         self.stream.close()
-        cursor = encode_cursor(self._bus.name, self.stream.cursor)
+        cursor = encode_cursor(self.bus.name, self.stream.cursor)
         self.stream = None
         self._answer(operation.id, {"cursor": cursor})
 

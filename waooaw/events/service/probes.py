@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
+from waooaw.events.errors import EngineUnavailableError
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.publishing import JSON
@@ -18,6 +19,9 @@ from waooaw.events.settings import SETTINGS
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.service.context import Context
 
 STUCK_SECONDS: Final = 60.0
@@ -26,27 +30,66 @@ STUCK_SECONDS: Final = 60.0
 
 def health_members(context: Context) -> tuple[int, dict[str, Any]]:
     """Return the status and the members of ``/health``."""
-    members: dict[str, Any] = {"status": "healthy", "redis": "not_configured", "event_bus": context.phase}
-    bus = context.running_bus
-    if bus is None:
+    members: dict[str, Any] = {"status": "healthy", "redis": _redis(context), "event_bus": context.phase}
+    if not context.buses:
         return 200, members | {
             "status": "degraded",
             "reason": "the event bus is switched off by EVENT_BUS_ENABLED=false",
             "since": format_timestamp(context.started_at_ms),
         }
-    if bus.append_seconds > STUCK_SECONDS:
-        reason = f"an append has been running for {bus.append_seconds:.0f} s; start the service anew"
-        return 503, members | {"status": "stuck", "reason": reason}
-    state = bus.engine_state()
-    if state.problem is not None and state.since_ms is not None:
+    for bus in context.buses.values():
+        if bus.append_seconds > STUCK_SECONDS and not _is_away(bus):
+            reason = f"an append has been running for {bus.append_seconds:.0f} s; start the service anew"
+            return 503, members | {"status": "stuck", "reason": reason}
+    if troubled := {name: bus for name, bus in context.buses.items() if bus.engine_state().problem is not None}:
         members["status"] = "degraded"
-        members["reason"] = f"{state.problem.code}: {state.problem.detail}"
-        members["since"] = format_timestamp(state.since_ms)
+        members["reason"] = _reason(troubled, of_several=len(context.buses) > 1)
+        times = [since for bus in troubled.values() if (since := bus.engine_state().since_ms) is not None]
+        members["since"] = format_timestamp(min(times, default=context.started_at_ms))
     return 200, members
 
 
+def _is_away(bus: EventBus) -> bool:
+    """Tell whether the store is away: an append that waits for it is no fault of this process."""
+    return isinstance(bus.engine_state().problem, EngineUnavailableError)
+
+
+def _redis(context: Context) -> str:
+    if context.engine is None:
+        return "disconnected" if context.settings.redis_url else "not_configured"
+    if context.engine.name != "redis":
+        return "not_configured"
+    return "disconnected" if any(map(_is_away, context.buses.values())) else "connected"
+
+
+def _reason(troubled: Mapping[str, EventBus], *, of_several: bool) -> str:
+    """Tell each problem once, and where several buses are served, whose it is."""
+    names: dict[str, list[str]] = {}
+    for name, bus in troubled.items():
+        problem = bus.engine_state().problem
+        if problem is not None:
+            names.setdefault(f"{problem.code}: {problem.detail}", []).append(name)
+    if not of_several:
+        return "; ".join(names)
+    return "; ".join(
+        f"{problem} ({'bus' if len(buses) == 1 else 'buses'} {', '.join(buses)})" for problem, buses in names.items()
+    )
+
+
+def why_not_ready(context: Context) -> str | None:
+    """Return why the service should get no traffic, or None.
+
+    While some bus can be reached the service is ready: the others' troubles are not that bus's. A store that refuses
+    publishes (full, unsafe) can still be read.
+    """
+    if context.is_draining:
+        return "draining"
+    if context.buses and all(map(_is_away, context.buses.values())):
+        return _reason(context.buses, of_several=len(context.buses) > 1)
+    return None
+
+
 def _details(context: Context) -> dict[str, Any]:
-    bus = context.running_bus
     details: dict[str, Any] = {
         "version": version("wowevent"),
         "started": format_timestamp(context.started_at_ms),
@@ -65,12 +108,24 @@ def _details(context: Context) -> dict[str, Any]:
         "streams": len(context.streams),
         "warnings": [],
     }
-    if bus is not None:
-        engine = bus.details()
+    if context.buses:
+        engine = context.bus.details()
         details["warnings"] = engine.pop("warnings", [])
         details["engine"] = engine
-        details["deduplication_seconds"] = bus.store.state().deduplication_seconds
+        details["deduplication_seconds"] = context.bus.store.state().deduplication_seconds
+        details["buses"] = {name: _bus_details(bus) for name, bus in context.buses.items()}
     return details
+
+
+def _bus_details(bus: EventBus) -> dict[str, Any]:
+    details = bus.details()
+    problem = bus.engine_state().problem
+    return {
+        "durability": details["durability"],
+        "waiting_bytes": details["waiting_bytes"],
+        "deduplication_seconds": bus.store.state().deduplication_seconds,
+        "problem": None if problem is None else problem.code,
+    }
 
 
 async def health(request: web.Request) -> web.Response:
@@ -87,7 +142,7 @@ async def ready(request: web.Request) -> web.Response:
     """Tell whether the service should get traffic."""
     context = request.app[CONTEXT]
     Parameters(request.query, ())
-    if context.is_draining:
-        members = {"status": "not_ready", "reason": "draining"}
+    if (reason := why_not_ready(context)) is not None:
+        members = {"status": "not_ready", "reason": reason}
         return web.Response(status=503, body=msgspec.json.encode(members), content_type=JSON)
     return web.Response(body=b'{"status":"ready"}', content_type=JSON)

@@ -36,7 +36,7 @@ _BINARY_HEADERS: Final = frozenset({"ce-type", "ce-id", "ce-source", "ce-specver
 async def publish(request: web.Request) -> web.Response:
     """Store what the request carries, and answer with a receipt for each event."""
     context = request.app[CONTEXT]
-    bus = context.bus
+    bus = context.bus_for(request)
     if request.query_string:
         Parameters(request.query, ())
     body = await read_body(request, context)

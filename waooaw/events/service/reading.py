@@ -42,7 +42,7 @@ def gap_members(bus: str, gap: Gap) -> dict[str, str]:
 
 async def list_events(request: web.Request) -> web.Response:
     """Answer a page of the store."""
-    bus = request.app[CONTEXT].bus
+    bus = request.app[CONTEXT].bus_for(request)
     parameters = Parameters(request.query, LIST_PARAMETERS)
     media_type = negotiated(request, JSON, BATCH, LINES)
     query = Query(
@@ -81,7 +81,7 @@ def _page_json(bus: str, page: StorePage, token: str) -> bytes:
 
 async def get_event(request: web.Request) -> web.Response:
     """Answer one event."""
-    bus = request.app[CONTEXT].bus
+    bus = request.app[CONTEXT].bus_for(request)
     mode = Parameters(request.query, ("mode",)).choice("mode", ("structured", "binary"))
     media_type = JSON if mode == "binary" else negotiated(request, JSON, EVENT)
     event = await bus.store.get(_position(request.match_info["position"]))
@@ -104,7 +104,7 @@ def _position(text: str) -> Position:
 
 async def describe_log(request: web.Request) -> web.Response:
     """Answer how the log stands; its cursor is *now*."""
-    bus = request.app[CONTEXT].bus
+    bus = request.app[CONTEXT].bus_for(request)
     Parameters(request.query, ())
     negotiated(request, JSON)
     return web.Response(body=msgspec.json.encode(log_members(bus)), content_type=JSON)

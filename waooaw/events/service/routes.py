@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.service import metrics, openapi, probes, publishing, reading, sse, websocket
+from waooaw.events.service import buses, metrics, openapi, probes, publishing, reading, sse, websocket
+from waooaw.events.service.bus_paths import name_of_bus, path_of_bus
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,22 +26,32 @@ class Route:
     name: str
 
 
-ROUTES: Final[tuple[Route, ...]] = (
+_OF_A_BUS: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/events", publishing.publish, "publishEvents"),
     Route("GET", "/v1/events", reading.list_events, "listEvents"),
     Route("GET", "/v1/events/{position}", reading.get_event, "getEvent"),
     Route("GET", "/v1/log", reading.describe_log, "describeLog"),
     Route("GET", "/v1/stream", sse.stream, "streamEvents"),
     Route("GET", "/v1/ws", websocket.websocket, "openWebSocket"),
+)
+"""The calls of one bus: of the default, and under `BUS_PATH` of every other one too."""
+
+_OF_THE_SERVICE: Final[tuple[Route, ...]] = (
+    Route("GET", "/v1/buses", buses.list_buses, "listBuses"),
     Route("GET", "/v1/openapi.json", openapi.openapi, "describeService"),
     Route("GET", "/health", probes.health, "getHealth"),
     Route("GET", "/ready", probes.ready, "getReadiness"),
     Route("GET", "/metrics", metrics.metrics, "getMetrics"),
 )
 
+ROUTES: Final[tuple[Route, ...]] = (
+    *_OF_A_BUS,
+    *_OF_THE_SERVICE,
+    *(Route(route.method, path_of_bus(route.path), route.handler, name_of_bus(route.name)) for route in _OF_A_BUS),
+)
+
 NOT_YET: Final = (
     "/v1/asyncapi.json",
-    "/v1/buses",
     "/v1/cluster",
     "/v1/filters",
     "/v1/rejected",

@@ -99,10 +99,10 @@ async def _serve(settings: Settings, announce: Callable[[str, str], None] | None
         if listener is None:
             message = "the service has no listener"
             raise RuntimeError(message)
-        bus = context.running_bus
-        location = "nowhere: the event bus is switched off" if bus is None else str(bus.details()["location"])
+        engine = context.engine
+        location = "nowhere: the event bus is switched off" if engine is None else engine.location
         _log.info("service.started", extra={"url": listener.url, "store": location})
-        if bus is not None and (warnings := bus.details()["warnings"]):
+        if context.buses and (warnings := context.bus.details()["warnings"]):
             _log.warning("engine.warning", extra={"detail": "; ".join(warnings)})
         if announce is not None:
             announce(listener.url, location)
@@ -156,8 +156,7 @@ async def _drain(context: Context, lame_duck_seconds: float) -> None:
         if listener.close_idle():
             await asyncio.sleep(ARRIVAL_SECONDS)
     await context.requests_answered()
-    if context.running_bus is not None:
-        await context.running_bus.finish()
+    await asyncio.gather(*[bus.finish() for bus in context.buses.values()])
     context.streams.leave_all()
     await context.streams.left(CLOSING_SECONDS)
 

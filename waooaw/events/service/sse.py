@@ -15,24 +15,24 @@ from waooaw.events.service.reading import negotiated
 from waooaw.events.service.socket_sink import SocketSink
 
 if TYPE_CHECKING:
+    from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.bus.stream import Stream
     from waooaw.events.service.connection import Connection
-    from waooaw.events.service.context import Context
 
 _log = logging.getLogger("wowevent.service")
 
 SSE: Final = "text/event-stream"
 STREAM_PARAMETERS: Final = ("pattern", "filter", "from")
 
-FRAMINGS: Final = web.AppKey("sse_framings", dict[bool, SseFraming])
-"""The two framings, chunked and not: one of each, so that readers share what they make."""
+FRAMINGS: Final = web.AppKey("sse_framings", dict[str, dict[bool, SseFraming]])
+"""The two framings of each bus, chunked and not: one of each, so that readers share what they make."""
 
 
 class SseStream:
     """One SSE connection."""
 
-    def __init__(self, context: Context, sink: SocketSink, framing: SseFraming) -> None:
-        self._context = context
+    def __init__(self, bus: EventBus, sink: SocketSink, framing: SseFraming) -> None:
+        self.bus = bus
         self._sink = sink
         self._framing = framing
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -61,7 +61,7 @@ class SseStream:
 async def stream(request: web.Request) -> web.StreamResponse:
     """Stream events until the client goes, or the service does."""
     context = request.app[CONTEXT]
-    bus = context.bus
+    bus = context.bus_for(request)
     parameters = Parameters(request.query, STREAM_PARAMETERS)
     patterns = parameters.patterns()
     start = parameters.bound("from", bus.name, "now")
@@ -74,9 +74,9 @@ async def stream(request: web.Request) -> web.StreamResponse:
     transport = request.transport
     if transport is None:
         return response
-    framing = request.app[FRAMINGS][request.version >= HttpVersion11]
+    framing = request.app[FRAMINGS][bus.name][request.version >= HttpVersion11]
     sink = SocketSink(request, connection, transport)
-    opened = SseStream(context, sink, framing)
+    opened = SseStream(bus, sink, framing)
     connection.lost = opened.end
     sink.write(framing.opening(bus.cursor_of(start), int(context.streams.retry_seconds() * 1000)))
     opened.stream = bus.open_stream(patterns, framing, sink, start=start, ended=opened.end)

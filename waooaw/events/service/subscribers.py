@@ -26,13 +26,13 @@ def subscriber_members(context: Context) -> dict[str, Any]:
     """Return ``subscribers`` of the metrics: streams that are open, counted by health, and the worst by name."""
     counts = {"healthy": 0, "degraded": 0, "unhealthy": 0, "unknown": 0}
     behind: list[tuple[float, str]] = []
-    is_active = context.bus.metrics.delivery_rate().count > 0
+    active = {name for name, bus in context.buses.items() if bus.metrics.delivery_rate().count}
     for number, opened in enumerate(context.streams):
         if opened.stream is None:
             continue
         lag_seconds = _lag_seconds(opened.stream, context)
         word = health_of(lag_seconds)
-        counts[word if lag_seconds or is_active else "unknown"] += 1
+        counts[word if lag_seconds or opened.bus.name in active else "unknown"] += 1
         if word == "unhealthy":
             behind.append(
                 (lag_seconds, f"stream {number} of {', '.join(map(str, opened.stream.patterns.patterns[:5]))}")

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 OPERATIONS: Final = "wowevent.v1"
 CLOUDEVENTS: Final = "cloudevents.json"
 
-FRAMINGS: Final = web.AppKey("websocket_framings", tuple[WebSocketFraming, CloudEventsFraming])
-"""One of each, so that readers share what they make."""
+FRAMINGS: Final = web.AppKey("websocket_framings", dict[str, tuple[WebSocketFraming, CloudEventsFraming]])
+"""One of each for each bus, so that readers share what they make."""
 
 TURN_MESSAGES: Final = 32
 """Messages of one socket in a row, about a millisecond, before others get their turn."""
@@ -66,7 +66,7 @@ class LingeringResponse(web.WebSocketResponse):
 async def websocket(request: web.Request) -> web.StreamResponse:
     """Serve one socket until it ends."""
     context = request.app[CONTEXT]
-    bus = context.bus
+    bus = context.bus_for(request)
     check_origin(request, context)
     protocol = choose_protocol(request)
     parameters = Parameters(request.query, STREAM_PARAMETERS if protocol == CLOUDEVENTS else ())
@@ -84,7 +84,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if transport is None:
         return response
     sink = SocketSink(request, connection, transport)
-    operations, cloudevents = request.app[FRAMINGS]
+    operations, cloudevents = request.app[FRAMINGS][bus.name]
     socket: OperationSocket | BareSocket
     if protocol == OPERATIONS:
         socket = OperationSocket(context, bus, sink, operations, response)
