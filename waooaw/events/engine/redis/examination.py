@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import NoPermissionError, ResponseError
 
-from waooaw.events.engine.redis.safety import ServerReport, Verdict, judge, parse_config, parse_info, size_bytes_max
+from waooaw.events.engine.redis.safety import (
+    CONFIG_NAMES,
+    ServerReport,
+    Verdict,
+    judge,
+    parse_config,
+    parse_info,
+    size_bytes_max,
+)
 from waooaw.events.errors import (
     DurabilityUnavailableError,
     EngineReadOnlyError,
@@ -20,9 +28,6 @@ if TYPE_CHECKING:
     from waooaw.events.receipt import Durability
 
 SECONDS: Final = 2.0
-
-SETTINGS: Final = ("appendonly", "appendfsync", "client-output-buffer-limit", "min-replicas-to-write")
-"""What is asked by CONFIG GET; a user who may not is believed to know what is set."""
 
 
 class Examination:
@@ -75,7 +80,7 @@ class Examination:
 
 async def _config(link: Link) -> dict[str, str] | None:
     try:
-        return parse_config(await link.call("CONFIG", "GET", *SETTINGS, timeout_seconds=SECONDS))
+        return parse_config(await link.call("CONFIG", "GET", *CONFIG_NAMES, timeout_seconds=SECONDS))
     except NoPermissionError:
         return None
     except ResponseError as error:
