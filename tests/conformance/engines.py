@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from waooaw.events.clock import Clock
-from waooaw.events.engine.contract import Engine
+from waooaw.events.engine.contract import Engine, Frame, Tip
 from waooaw.events.engine.sqlite import DeduplicationWindow, SqliteEngine, SqliteOptions
 from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry, StoredEvent
@@ -39,6 +40,9 @@ class EngineKind:
 
     name: str
     survives_reopen: bool
+    begins_epoch_at_open: bool
+    is_shared: bool
+    """Whether several engines can have the store open at once, as replicas have."""
     build: Callable[[Build], Engine]
 
 
@@ -47,14 +51,16 @@ class EngineUnderTest:
 
     def __init__(self, kind: EngineKind, directory: Path) -> None:
         self.survives_reopen = kind.survives_reopen
+        self.begins_epoch_at_open = kind.begins_epoch_at_open
+        self.is_shared = kind.is_shared
         self.clock = ManualClock()
         self.identifiers = SequentialIdentifiers()
         self._kind = kind
         self._directory = directory
-        self._stack: AsyncExitStack | None = None
+        self._stacks: list[AsyncExitStack] = []
 
     async def open(self, *, deduplication_seconds: int = 300, deduplication_ids: int = 1_000_000) -> Engine:
-        """Open the store with a new engine, which stands for a new process."""
+        """Open the store with a new engine, which stands for a new process: beside others, where it is shared."""
         engine = self._kind.build(
             Build(
                 directory=self._directory,
@@ -66,13 +72,13 @@ class EngineUnderTest:
         )
         async with AsyncExitStack() as stack:
             await engine.open(stack)
-            self._stack = stack.pop_all()
+            self._stacks.append(stack.pop_all())
         return engine
 
     async def close(self) -> None:
         """Close the store; harmless where it is not open."""
-        if self._stack is not None:
-            await self._stack.aclose()
+        for stack in self._stacks:
+            await stack.aclose()
 
     async def reopen(self, *, deduplication_seconds: int = 300, deduplication_ids: int = 1_000_000) -> Engine:
         """Close the store and open it again."""
@@ -113,6 +119,33 @@ class Writer:
         return receipts
 
 
+class Heard:
+    """What a listener was told, frame by frame. Frames come with the append, or a little later over a network."""
+
+    def __init__(self, engine: Engine, bus: str = BUS) -> None:
+        self.frames: list[Frame] = []
+        self.tips: list[Tip] = []
+        self.stop = engine.listen(bus, self._take)
+
+    def _take(self, told: Frame | Tip) -> None:
+        if isinstance(told, Frame):
+            self.frames.append(told)
+        else:
+            self.tips.append(told)
+
+    async def wait(self, frames: int) -> list[Frame]:
+        """Return the frames, once there are so many."""
+        await until(lambda: len(self.frames) >= frames)
+        return self.frames
+
+
+async def until(condition: Callable[[], bool], within_seconds: float = 10.0) -> None:
+    """Return once a condition holds; a store over a network needs a moment."""
+    async with asyncio.timeout(within_seconds):
+        while not condition():  # noqa: ASYNC110 - of many kinds, none of which can be waited on
+            await asyncio.sleep(0.001)
+
+
 async def stored(engine: Engine, bus: str = BUS, after: Position = BEGINNING) -> list[StoredEvent]:
     """Return all that a bus holds, page by page."""
     found: list[StoredEvent] = []
@@ -136,6 +169,18 @@ def _sqlite(path: Path | None, build: Build) -> Engine:
 
 
 ENGINES: Final = (
-    EngineKind(name="memory", survives_reopen=False, build=lambda build: _sqlite(None, build)),
-    EngineKind(name="sqlite", survives_reopen=True, build=lambda build: _sqlite(build.directory / "events.db", build)),
+    EngineKind(
+        name="memory",
+        survives_reopen=False,
+        begins_epoch_at_open=True,
+        is_shared=False,
+        build=lambda build: _sqlite(None, build),
+    ),
+    EngineKind(
+        name="sqlite",
+        survives_reopen=True,
+        begins_epoch_at_open=True,
+        is_shared=False,
+        build=lambda build: _sqlite(build.directory / "events.db", build),
+    ),
 )

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from tests.conformance.engines import BUS, EngineUnderTest, Writer, stored
+from tests.conformance.engines import BUS, EngineUnderTest, Heard, Writer, stored
 from tests.event_samples import entries, entry
-from waooaw.events.engine.contract import Engine, Frame
+from waooaw.events.engine.contract import Engine
 from waooaw.events.errors import IdReusedError
 from waooaw.events.position import END, position_milliseconds
 from waooaw.events.receipt import Receipt
@@ -84,8 +84,7 @@ async def test_positions_grow_over_a_reopen_with_a_slow_clock(under_test: Engine
 
 async def test_a_thousand_entries_in_one_append(engine: Engine, writer: Writer) -> None:
     """An append of a thousand entries stores all of them, in order, in one frame."""
-    frames: list[Frame] = []
-    engine.listen(BUS, frames.append)
+    heard = Heard(engine)
     given = entries(1000)
 
     receipts = await writer.append(*given)
@@ -93,7 +92,7 @@ async def test_a_thousand_entries_in_one_append(engine: Engine, writer: Writer) 
     found = await stored(engine)
     assert [event.body for event in found] == [item.body for item in given]
     assert [event.position for event in found] == [receipt.position for receipt in receipts]
-    assert [len(frame.events) for frame in frames] == [1000]
+    assert [len(frame.events) for frame in await heard.wait(1)] == [1000]
 
 
 async def test_an_append_is_seen_whole_or_not_at_all(engine: Engine, writer: Writer) -> None:

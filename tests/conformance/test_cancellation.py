@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from tests.conformance.engines import BUS, Writer, stored
+from tests.conformance.engines import BUS, Heard, Writer, stored
 from tests.event_samples import entries, entry
-from waooaw.events.engine.contract import Engine, Frame
+from waooaw.events.engine.contract import Engine
 from waooaw.events.position import BEGINNING, END
 from waooaw.events.receipt import Receipt
 from waooaw.events.retention import TrimPlan
@@ -29,8 +29,7 @@ async def cancel_after(steps: int, task: asyncio.Task[object]) -> bool:
 @pytest.mark.parametrize("count", [1, 600])
 async def test_an_append_that_is_cancelled_at_any_step(engine: Engine, writer: Writer, count: int) -> None:
     """Wherever an append is cancelled: asked again under its sequence, it is stored once, whole, and answered."""
-    frames: list[Frame] = []
-    engine.listen(BUS, frames.append)
+    heard = Heard(engine)
     cancelled = 0
     receipts: list[Receipt] = []
     for steps in range(LATEST_STEP):
@@ -46,7 +45,7 @@ async def test_an_append_that_is_cancelled_at_any_step(engine: Engine, writer: W
         f"step {steps}" for steps in range(LATEST_STEP) for _ in range(count)
     ]
     assert [event.position for event in found] == [receipt.position for receipt in receipts]
-    assert [len(frame.events) for frame in frames] == [count] * LATEST_STEP
+    assert [len(frame.events) for frame in await heard.wait(LATEST_STEP)] == [count] * LATEST_STEP
 
 
 async def test_an_append_that_is_cancelled_while_it_waits_for_another(engine: Engine, writer: Writer) -> None:

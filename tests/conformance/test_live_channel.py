@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.conformance.engines import BUS, OTHER_BUS, EngineUnderTest, Writer, stored
+import pytest
+
+from tests.conformance.engines import BUS, OTHER_BUS, EngineUnderTest, Heard, Writer, stored
 from tests.event_samples import entries, entry
-from waooaw.events.engine.contract import Engine, Frame
+from waooaw.events.engine.contract import Engine, Frame, Tip
 from waooaw.events.errors import IdReusedError
 
 
 async def test_a_frame_carries_what_was_stored(under_test: EngineUnderTest, engine: Engine, writer: Writer) -> None:
     """A frame holds the events of one append as the log has them, and when they were accepted."""
-    frames: list[Frame] = []
-    engine.listen(BUS, frames.append)
+    heard = Heard(engine)
 
     await writer.append(*entries(3))
 
-    assert [list(frame.events) for frame in frames] == [await stored(engine)]
-    assert [frame.accepted_at for frame in frames] == [under_test.clock.now()]
+    (frame,) = await heard.wait(1)
+    assert list(frame.events) == await stored(engine)
+    assert frame.accepted_at == pytest.approx(under_test.clock.now(), abs=1e-6)
 
 
 async def test_frames_follow_one_another(engine: Engine, writer: Writer) -> None:
     """Each frame names the position before it, from the end of the log at the time of listening on."""
+    early = Heard(engine)
     await writer.append(entry())
-    frames: list[Frame] = []
+    await early.wait(1)
     reached = engine.state(BUS).history.last
-    engine.listen(BUS, frames.append)
+    heard = Heard(engine)
     writers = [await Writer.registered(engine) for _ in range(4)]
 
     for _ in range(5):
         await asyncio.gather(*(other.append(*entries(3)) for other in writers))
 
+    frames = await heard.wait(20)
     assert [frame.previous for frame in frames] == [reached, *(frame.last for frame in frames[:-1])]
     assert len(frames) == 20
 
@@ -44,94 +48,116 @@ async def test_a_frame_comes_after_its_events_are_stored(engine: Engine, writer:
         page = await engine.read(BUS, frame.previous, through=frame.last, limit=100)
         return len(page.events)
 
-    def listener(frame: Frame) -> None:
-        assert engine.state(BUS).history.last >= frame.last
-        reading.append(asyncio.get_running_loop().create_task(count(frame)))
+    def listener(told: Frame | Tip) -> None:
+        assert isinstance(told, Frame)
+        assert engine.state(BUS).history.last >= told.last
+        reading.append(asyncio.get_running_loop().create_task(count(told)))
 
-    engine.listen(BUS, listener)
+    heard = Heard(engine)
+    stop = engine.listen(BUS, listener)
     await writer.append(*entries(7))
+    await heard.wait(1)
+    stop()
 
     assert await asyncio.gather(*reading) == [7]
 
 
 async def test_what_stores_nothing_is_told_to_nobody(engine: Engine, writer: Writer) -> None:
     """Duplicates and refusals alone make no frame; mixed with an event, only the event is in it."""
+    early = Heard(engine)
     await writer.append(entry(id="one", data=1))
-    frames: list[Frame] = []
-    engine.listen(BUS, frames.append)
+    await early.wait(1)
+    heard = Heard(engine)
 
     await writer.append(entry(id="one", data=1))
     (refused,) = await writer.answers(entry(id="one", data=2))
     await writer.append(entry(id="one", data=1), entry(data="new"))
 
     assert isinstance(refused, IdReusedError)
-    assert [[event.event.data for event in frame.events] for frame in frames] == [["new"]]
+    assert [[event.event.data for event in frame.events] for frame in await heard.wait(1)] == [["new"]]
 
 
 async def test_every_listener_gets_every_frame(engine: Engine, writer: Writer) -> None:
     """Listeners do not share frames out among them; the same one twice gets them twice."""
-    first: list[Frame] = []
-    second: list[Frame] = []
-    engine.listen(BUS, first.append)
-    engine.listen(BUS, second.append)
-    engine.listen(BUS, second.append)
+    first, second = Heard(engine), Heard(engine)
+    twice: list[Frame | Tip] = []
+    engine.listen(BUS, twice.append)
+    engine.listen(BUS, twice.append)
 
     await writer.append(entry())
 
-    assert (len(first), len(second)) == (1, 2)
+    await first.wait(1)
+    await second.wait(1)
+    assert twice == first.frames * 2
 
 
 async def test_a_listener_that_stops_gets_nothing_more(engine: Engine, writer: Writer) -> None:
     """Stopping ends one listener alone; stopping twice is harmless."""
-    stopped: list[Frame] = []
-    going_on: list[Frame] = []
-    stop = engine.listen(BUS, stopped.append)
-    engine.listen(BUS, going_on.append)
+    stopped, going_on = Heard(engine), Heard(engine)
     await writer.append(entry())
-    stop()
-    stop()
+    await stopped.wait(1)
+    stopped.stop()
+    stopped.stop()
 
     await writer.append(entry())
 
-    assert (len(stopped), len(going_on)) == (1, 2)
+    await going_on.wait(2)
+    assert (len(stopped.frames), len(going_on.frames)) == (1, 2)
 
 
 async def test_stopping_one_of_two_equal_listeners_leaves_the_other(engine: Engine, writer: Writer) -> None:
     """What ends listening ends the one it was given for, even twice."""
-    frames: list[Frame] = []
-    stop = engine.listen(BUS, frames.append)
-    engine.listen(BUS, frames.append)
+    told: list[Frame | Tip] = []
+    stop = engine.listen(BUS, told.append)
+    engine.listen(BUS, told.append)
+    heard = Heard(engine)
     stop()
     stop()
 
     await writer.append(entry())
 
-    assert len(frames) == 1
+    assert told == await heard.wait(1)
 
 
 async def test_a_listener_may_stop_while_it_is_called(engine: Engine, writer: Writer) -> None:
     """A listener that ends itself with its first frame does not disturb the others."""
-    once: list[Frame] = []
-    others: list[Frame] = []
+    once: list[Frame | Tip] = []
+    others = Heard(engine)
 
-    def listener(frame: Frame) -> None:
-        once.append(frame)
+    def listener(told: Frame | Tip) -> None:
+        once.append(told)
         stop()
 
     stop = engine.listen(BUS, listener)
-    engine.listen(BUS, others.append)
+    more = Heard(engine)
 
     await writer.append(entry())
     await writer.append(entry())
 
-    assert (len(once), len(others)) == (1, 2)
+    await others.wait(2)
+    await more.wait(2)
+    assert (len(once), len(others.frames), len(more.frames)) == (1, 2, 2)
 
 
 async def test_buses_are_told_apart(engine: Engine) -> None:
     """A listener of one bus hears nothing of another."""
-    frames: list[Frame] = []
-    engine.listen(OTHER_BUS, frames.append)
+    other, own = Heard(engine, OTHER_BUS), Heard(engine)
 
     await (await Writer.registered(engine)).append(entry())
+    await own.wait(1)
+    await (await Writer.registered(engine, OTHER_BUS)).append(entry(data="other"))
 
-    assert frames == []
+    assert [[event.event.data for event in frame.events] for frame in await other.wait(1)] == [["other"]]
+
+
+async def test_large_events_are_told_too(engine: Engine, writer: Writer) -> None:
+    """Listeners hear of large events, in a frame or by a tip that sends them to the log, and what follows chains."""
+    heard = Heard(engine)
+
+    (large,) = await writer.append(entry(data="x" * 100_000))
+    await writer.append(entry(data="small"))
+
+    await heard.wait(1)
+    *_, small = heard.frames
+    assert small.previous == large.position
+    assert heard.frames[0].last == large.position or heard.tips[-1].last == large.position

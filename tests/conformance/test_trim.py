@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.conformance.engines import BUS, EngineUnderTest, Writer, stored
+from tests.conformance.engines import BUS, EngineUnderTest, Heard, Writer, stored
 from tests.event_samples import entries, entry
-from waooaw.events.engine.contract import Engine, Frame
+from waooaw.events.engine.contract import Engine
 from waooaw.events.position import BEGINNING, END
 from waooaw.events.retention import TrimPlan
 
@@ -112,12 +112,12 @@ async def test_an_append_after_a_trim_goes_on(engine: Engine, writer: Writer) ->
 
 async def test_a_trim_sends_no_frame_and_does_not_break_the_chain(engine: Engine, writer: Writer) -> None:
     """Frames follow one another over a trim: listeners lose nothing they would have got."""
-    frames: list[Frame] = []
-    engine.listen(BUS, frames.append)
+    heard = Heard(engine)
     await writer.append(entry())
     await engine.trim(BUS, TrimPlan(excess_events=1), limit=10)
     await writer.append(entry())
 
+    frames = await heard.wait(2)
     assert len(frames) == 2
     assert frames[1].previous == frames[0].last
 

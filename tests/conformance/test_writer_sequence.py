@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.engines import BUS, OTHER_BUS, EngineUnderTest, Writer, stored
+from tests.conformance.engines import BUS, OTHER_BUS, EngineUnderTest, Heard, Writer, stored
 from tests.event_samples import entries, entry
-from waooaw.events.engine.contract import Engine, Frame
+from waooaw.events.engine.contract import Engine
 from waooaw.events.errors import RoutesChangedError, SupersededError, WriterUnknownError
 
 
 async def test_the_same_sequence_answers_the_same_receipts(engine: Engine, writer: Writer) -> None:
     """An append that is repeated under its sequence is answered as before, and stores nothing."""
-    first = await writer.answers(*entries(3))
+    given = entries(3)
+    first = await writer.answers(*given)
 
-    again = await writer.again(*entries(3))
+    again = await writer.again(*given)
 
     assert again == first
     assert len(await stored(engine)) == 3
@@ -22,13 +23,14 @@ async def test_the_same_sequence_answers_the_same_receipts(engine: Engine, write
 
 async def test_a_repeat_is_told_to_nobody(engine: Engine, writer: Writer) -> None:
     """A repeated append sends no frame."""
-    frames: list[Frame] = []
-    engine.listen(BUS, frames.append)
-    await writer.append(entry())
+    heard = Heard(engine)
+    given = entry(data="once")
+    await writer.append(given)
 
-    await writer.again(entry())
+    await writer.again(given)
+    await writer.append(entry(data="then"))
 
-    assert len(frames) == 1
+    assert [frame.events[0].event.data for frame in await heard.wait(2)] == ["once", "then"]
 
 
 async def test_an_older_sequence_is_superseded(engine: Engine, writer: Writer) -> None:

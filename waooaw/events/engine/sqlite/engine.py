@@ -317,6 +317,8 @@ class SqliteEngine:
             except sqlite3.Error as error:
                 raise self._failed_write(error) from error
             log.take_epochs(epochs)
+        for listener in tuple(self._listeners[bus].values()):
+            listener(Tip(epochs[-1].id, log.last))
 
     # LiveChannel ------------------------------------------------------------------------------------------------------
 
