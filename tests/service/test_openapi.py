@@ -205,6 +205,7 @@ REQUESTS = [
     Request("publish to a bus", 200, "/v1/buses/{bus}/events", "", "POST", {"Content-Type": JSON}, as_json(GOOD)),
     Request("publish to no bus", 404, "/v1/buses/{bus}/events", "", "POST", {}, as_json(GOOD), bus="nobody"),
     Request("buses", 200, "/v1/buses"),
+    Request("replicas", 200, "/v1/cluster"),
     Request("description", 200, "/v1/openapi.json"),
     Request("health", 200, "/health"),
     Request("health in detail", 200, "/health", "?details=true"),

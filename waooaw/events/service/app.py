@@ -44,9 +44,7 @@ def _sqlite_engine(settings: Settings, clock: Clock) -> Engine:
         integrity_check_seconds=settings.integrity_check_seconds,
     )
     path = settings.data_directory.absolute() / STORE_FILE
-    return engine_for(
-        f"sqlite:///{path}", settings.buses, clock=clock, identifiers=RandomIdentifiers(), sqlite=options
-    )
+    return engine_for(f"sqlite:///{path}", settings.buses, clock=clock, identifiers=RandomIdentifiers(), sqlite=options)
 
 
 def _redis_engine(settings: Settings, clock: Clock) -> Engine:

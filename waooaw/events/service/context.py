@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from waooaw.events.service.connection import Connection
     from waooaw.events.service.listener import Listener
     from waooaw.events.service.open_streams import OpenStreams
+    from waooaw.events.service.replica import Replica
     from waooaw.events.settings import Settings
 
 BusPhase = Literal["running", "disabled", "draining"]
@@ -48,6 +49,7 @@ class Context:
         self.draining_since_ms: int | None = None
         self.started_at_ms = clock.now_ms()
         self.listener: Listener | None = None
+        self.replica: Replica | None = None
         self._active_requests = 0
         self.arriving_bytes = 0
         self._answered: asyncio.Event | None = None
@@ -67,10 +69,16 @@ class Context:
         if bus is not None:
             return bus
         if not self.buses:
-            message = "the event bus is switched off by EVENT_BUS_ENABLED=false"
-            raise DisabledError(message, retry_after_seconds=30)
+            raise _disabled()
         message = f"no bus {name[:64]!r} is served here; there {'is' if len(self.buses) == 1 else 'are'} "
         raise NotFoundError(message + ", ".join(self.buses))
+
+    @property
+    def own_replica(self) -> Replica:
+        """This process among the replicas; raises `DisabledError` where buses are switched off."""
+        if self.replica is None:
+            raise _disabled()
+        return self.replica
 
     @property
     def is_draining(self) -> bool:
@@ -101,6 +109,11 @@ class Context:
         """Be no longer ready; requests are still served."""
         self.phase = "draining"
         self.draining_since_ms = self.clock.now_ms()
+
+
+def _disabled() -> DisabledError:
+    message = "the event bus is switched off by EVENT_BUS_ENABLED=false"
+    return DisabledError(message, retry_after_seconds=30)
 
 
 CONTEXT: Final = web.AppKey("context", Context)

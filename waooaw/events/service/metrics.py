@@ -10,17 +10,17 @@ from aiohttp import web
 from waooaw.events.errors import NotAcceptableError
 from waooaw.events.media_type import negotiate
 from waooaw.events.service.bus_totals import sum_buses
+from waooaw.events.service.cluster import cluster_members
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS, expose
+from waooaw.events.service.metrics_members import count_members, rate_members
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.publishing import JSON
 from waooaw.events.service.subscribers import subscriber_members
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
-    from waooaw.events.bus.metrics import TypeCounts
     from waooaw.events.histogram import LatencyHistogram
-    from waooaw.events.rate import Rate
     from waooaw.events.service.context import Context
 
 _FORMATS: Final = {"json": JSON, "prometheus": PROMETHEUS, "openmetrics": OPENMETRICS}
@@ -36,22 +36,6 @@ def _latency(histogram: LatencyHistogram) -> dict[str, float | int | None]:
         "p95": histogram.quantile(0.95),
         "p99": histogram.quantile(0.99),
     }
-
-
-def count_members(counts: TypeCounts) -> dict[str, int]:
-    """Return counts as the wire spells them."""
-    return {
-        "publishes": counts.publishes,
-        "deliveries": counts.deliveries,
-        "errors": counts.errors,
-        "retries": counts.retries,
-        "dlq": counts.dlq,
-    }
-
-
-def rate_members(rate: Rate) -> dict[str, float | int]:
-    """Return a rate as the wire spells it."""
-    return {"count": rate.count, "per_second": rate.per_second, "per_minute": rate.per_minute}
 
 
 def metrics_members(context: Context) -> dict[str, Any]:
@@ -76,6 +60,7 @@ def metrics_members(context: Context) -> dict[str, Any]:
             }
             for name, bus in context.buses.items()
         },
+        "cluster": cluster_members(context.own_replica),
     }
 
 

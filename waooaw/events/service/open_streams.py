@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class OpenStreams:
         self._age_seconds = age_seconds
         self._slots: tuple[dict[OpenStream, float], ...] = tuple({} for _ in range(TICKS_A_PING))
         self._next = 0
+        self._told: set[OpenStream] = set()
         self._empty: asyncio.Event | None = None
 
     def add(self, opened: OpenStream) -> None:
@@ -69,6 +71,7 @@ class OpenStreams:
         for slot in self._slots:
             if slot.pop(opened, None) is not None:
                 break
+        self._told.discard(opened)
         if self._empty is not None and not len(self):
             self._empty.set()
 
@@ -80,6 +83,25 @@ class OpenStreams:
         """Return how many are open."""
         return sum(len(slot) for slot in self._slots)
 
+    @property
+    def staying(self) -> int:
+        """How many are open and were not asked to move."""
+        return len(self) - len(self._told)
+
+    def shed(self, count: int) -> None:
+        """Ask the oldest streams to move on, as their age would have done next."""
+        staying = [
+            (until, number, opened)
+            for number, (opened, until) in enumerate(item for slot in self._slots for item in slot.items())
+            if opened not in self._told
+        ]
+        for _, _, opened in nsmallest(count, staying):
+            self._tell(opened)
+
+    def _tell(self, opened: OpenStream) -> None:
+        self._told.add(opened)
+        opened.leave(self.retry_seconds())
+
     async def watch(self) -> None:
         """Ping each stream in its turn, and ask old ones to move, until cancelled."""
         loop = asyncio.get_running_loop()
@@ -88,8 +110,10 @@ class OpenStreams:
                 await asyncio.sleep(self._ping_seconds / TICKS_A_PING)
                 now = loop.time()
                 for opened, until in tuple(slot.items()):
+                    if opened in self._told:
+                        continue
                     if now >= until:
-                        opened.leave(self.retry_seconds())
+                        self._tell(opened)
                     else:
                         opened.ping()
 
@@ -103,7 +127,8 @@ class OpenStreams:
     def leave_all(self) -> None:
         """Tell every stream that the service goes."""
         for opened in self:
-            opened.leave(self.retry_seconds())
+            if opened not in self._told:
+                self._tell(opened)
 
     def retry_seconds(self) -> float:
         """Return when a stream may come back: spread out, so that a herd does not return in one tick."""

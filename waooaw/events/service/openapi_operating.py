@@ -19,7 +19,26 @@ _LATENCY: Final[Schema] = object_schema(
 _COUNTS: Final[Schema] = dict.fromkeys(("publishes", "deliveries", "errors", "retries", "dlq"), COUNT)
 _RATE: Final[Schema] = object_schema({"count": COUNT, "per_second": _NUMBER, "per_minute": _NUMBER})
 
+_REPLICA: Final[Schema] = object_schema(
+    {
+        "id": {"type": "string", "description": "New with each start."},
+        "seen": TIME | {"description": "When it was last heard of; 10 s later it is off the list."},
+        "self": {"type": "boolean", "description": "Whether it answers this call."},
+        "version": {"type": ["string", "null"]},
+        "started": {"type": ["string", "null"], "format": "date-time"},
+        "host": {"type": ["string", "null"]},
+        "pid": {"type": ["integer", "null"]},
+        "url": {"type": ["string", "null"], "description": "Where it listens, as it knows."},
+        "streams": {"type": ["integer", "null"]},
+        "connections": {"type": ["integer", "null"]},
+        "load": {"type": ["number", "null"], "description": "Events stored and delivered a second, just now."},
+        "draining": {"type": ["boolean", "null"]},
+    },
+    description="null: not told by its release.",
+)
+
 SCHEMAS: Final[dict[str, Schema]] = {
+    "Cluster": object_schema({"replicas": array_schema(_REPLICA)}),
     "Buses": object_schema(
         {"items": array_schema(object_schema({"name": {"type": "string"}, "durability": DURABILITY}))},
         examples=[{"items": [{"name": "default", "durability": "fsync"}]}],
@@ -95,6 +114,15 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "additionalProperties": object_schema(dict.fromkeys(("publishes", "deliveries", "errors"), COUNT)),
                 "description": "By bus; everything above is over all of them.",
             },
+            "cluster": object_schema(
+                {
+                    "replicas": COUNT,
+                    "streams": COUNT,
+                    "totals": object_schema(_COUNTS),
+                    "throughput": object_schema({"publishes": _RATE, "deliveries": _RATE}),
+                },
+                description="Sums over all replicas that serve from the same store.",
+            ),
         }
     ),
 }

@@ -318,6 +318,15 @@ _BUSES: Final[Operation] = {
     },
 }
 
+_CLUSTER: Final[Operation] = {
+    "operationId": "listReplicas",
+    "summary": "The replicas of the service",
+    "responses": {
+        "200": {"description": "Who serves from the same store.", "content": {JSON: _body("Cluster")}},
+        **_problems(406, 503),
+    },
+}
+
 _BUS: Final[Operation] = {
     "name": "bus",
     "in": "path",
@@ -349,6 +358,7 @@ _PATHS_OF_A_BUS: Final[dict[str, dict[str, Operation]]] = {
 PATHS: Final[dict[str, dict[str, Operation]]] = {
     **_PATHS_OF_A_BUS,
     "/v1/buses": {"get": _BUSES},
+    "/v1/cluster": {"get": _CLUSTER},
     "/v1/openapi.json": {"get": _DESCRIBE},
     "/health": {"get": _HEALTH},
     "/ready": {"get": _READY},

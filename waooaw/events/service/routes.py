@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.service import buses, metrics, openapi, probes, publishing, reading, sse, websocket
+from waooaw.events.service import buses, cluster, metrics, openapi, probes, publishing, reading, sse, websocket
 from waooaw.events.service.bus_paths import name_of_bus, path_of_bus
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ _OF_A_BUS: Final[tuple[Route, ...]] = (
 
 _OF_THE_SERVICE: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/buses", buses.list_buses, "listBuses"),
+    Route("GET", "/v1/cluster", cluster.list_replicas, "listReplicas"),
     Route("GET", "/v1/openapi.json", openapi.openapi, "describeService"),
     Route("GET", "/health", probes.health, "getHealth"),
     Route("GET", "/ready", probes.ready, "getReadiness"),
@@ -52,7 +53,6 @@ ROUTES: Final[tuple[Route, ...]] = (
 
 NOT_YET: Final = (
     "/v1/asyncapi.json",
-    "/v1/cluster",
     "/v1/filters",
     "/v1/rejected",
     "/v1/replays",

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from waooaw.events.clock import SystemClock
+from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.service.app import build_app, open_context
 from waooaw.events.service.listener import Listener, bind
 from waooaw.events.service.log_lines import configure_logging
+from waooaw.events.service.replica import Replica
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -126,6 +128,9 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Context:
         message = "aiohttp made no server"
         raise RuntimeError(message)
     listener = context.listener = Listener(bound, runner.server, settings, context.random)
+    if context.engine is not None:
+        context.replica = Replica(context, context.engine, RandomIdentifiers().new_token())
+        await context.replica.open(stack)
     await listener.listen()
     stack.callback(listener.close)
     stack.push_async_callback(_cancelled, asyncio.create_task(listener.watch(), name="watch connections"))
