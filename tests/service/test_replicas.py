@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from tests.http_call import call
 from tests.service.watched_service import event_bytes
-from tests.service_process import ServiceProcess
+from tests.service_process import READY_SECONDS, ServiceProcess
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.bus.stream import Stream
 from waooaw.events.engine.contract import ReplicaRecord
@@ -231,6 +232,36 @@ async def test_streams_move_to_a_replica_that_has_fewer() -> None:
 
 
 # A real service -------------------------------------------------------------------------------------------------------
+
+
+def test_services_share_a_port(tmp_path: Path) -> None:
+    """Two services with ``reuse_port`` on one port both get connections; one without it is told that it is in use."""
+    variables = {"WOWEVENT_REUSE_PORT": "true"}
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+    with ServiceProcess(tmp_path / "one", variables) as one:
+        with ServiceProcess(tmp_path / "two", variables, port=one.port) as two:
+            told: set[int] = set()
+            deadline = time.monotonic() + READY_SECONDS
+            while told != {one.process_id, two.process_id}:
+                assert time.monotonic() < deadline, told
+                told |= {item["pid"] for item in call(one.url, "GET", "/v1/cluster").json()["replicas"]}
+            with ServiceProcess(tmp_path / "three", port=one.port) as three:
+                assert three.wait() == 1
+                assert f"port {one.port} of 127.0.0.1 is in use" in three.log_text
+            assert two.terminate() == 0
+        (left,) = call(one.url, "GET", "/v1/cluster").json()["replicas"]
+        assert left["pid"] == one.process_id
+        assert one.terminate() == 0
+
+
+def test_a_shared_port_has_a_number(tmp_path: Path) -> None:
+    """Port 0 is another one for each service: sharing it is refused."""
+    service = ServiceProcess(tmp_path, {"WOWEVENT_REUSE_PORT": "true", "PORT": "0"})
+    service.start(wait=False)
+
+    assert service.wait() == 1
+    assert "--reuse-port needs a --port" in service.log_text
 
 
 def test_one_service_is_its_own_cluster(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from waooaw.events.errors import StartupError
+from waooaw.events.errors import InvalidSettingError, StartupError
 from waooaw.events.service.connection import Connection
 from waooaw.events.service.open_streams import spread_age
 
@@ -46,6 +46,9 @@ def files_max() -> int:
 def bind(settings: Settings) -> socket.socket:
     """Take the address, not yet accepting; raises `StartupError` where that cannot be."""
     host, port = settings.host, settings.port
+    if settings.reuse_port and not port:
+        message = "--reuse-port needs a --port that is not 0: with 0 each service takes another one"
+        raise InvalidSettingError(message)
     try:
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -55,6 +58,8 @@ def bind(settings: Settings) -> socket.socket:
         raise _cannot_bind(host, port, error) from None
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.reuse_port:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(address)
     except OSError as error:
         bound.close()
