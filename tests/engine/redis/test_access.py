@@ -14,9 +14,10 @@ from typing import Final
 
 import pytest
 
-from tests.engine.redis.single_server import REDIS, VALKEY, call, connected, serving
+from tests.engine.redis.single_server import call, connected, serving
 from tests.event_samples import entries, entry
-from tests.service_process import free_port
+from tests.redis_servers.port import unused_port
+from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.clock import SystemClock
 from waooaw.events.engine.contract import Frame, Tip
 from waooaw.events.engine.redis.connecting import NodeConnection
@@ -34,8 +35,6 @@ PASSWORD: Final = "CHANGE-ME"
 WATCHER_PASSWORD: Final = "CHANGE-ME-TOO"
 LOOKS_MAX: Final = 4000
 LOOK_SECONDS: Final = 0.005
-
-PROGRAMS: Final = [pytest.param(REDIS, id="redis"), pytest.param(VALKEY, id="valkey")]
 
 
 def rights(user: str) -> list[str]:
@@ -113,7 +112,7 @@ async def pinged(connection: NodeConnection) -> None:
     raise AssertionError(message)
 
 
-async def single(folder: Path, program: str, durability: Durability) -> set[str]:
+async def single(folder: Path, program: Program, durability: Durability) -> set[str]:
     """Use an engine on one Redis, in database 1; return the commands that were run, of which none was denied."""
     replica = folder / "replica"
     replica.mkdir()
@@ -142,9 +141,9 @@ async def attached(admin: NodeConnection) -> None:
     raise AssertionError(message)
 
 
-async def cluster(folder: Path, program: str) -> set[str]:
+async def cluster(folder: Path, program: Program) -> set[str]:
     """Use an engine on a Redis Cluster of one node; return the commands that were run, of which none was denied."""
-    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    arguments = ("--cluster-enabled", "yes", "--cluster-port", str(unused_port()))
     with serving(folder, *arguments, program=program) as port:
         async with connected(port) as admin:
             await call(admin, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -161,13 +160,13 @@ async def cluster(folder: Path, program: str) -> set[str]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("durability", ["local", "fsync", "replicated"])
-async def test_single(tmp_path: Path, program: str, durability: Durability) -> None:
+async def test_single(tmp_path: Path, program: Program, durability: Durability) -> None:
     """The user of the runbook does all that the engine does, at each durability: Redis has denied it nothing."""
     await single(tmp_path, program, durability)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_cluster(tmp_path: Path, program: str) -> None:
+async def test_cluster(tmp_path: Path, program: Program) -> None:
     """The user of the runbook does all that the engine does on a Redis Cluster."""
     await cluster(tmp_path, program)
 
@@ -182,7 +181,7 @@ async def test_no_more_than_needed(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
         folder.mkdir()
-    used = await single(folders[0], REDIS, "replicated") | await cluster(folders[1], REDIS)
+    used = await single(folders[0], "redis", "replicated") | await cluster(folders[1], "redis")
     assert permitted - used - scripted == set()
 
 
@@ -201,7 +200,7 @@ async def test_without_config(tmp_path: Path) -> None:
 @contextlib.contextmanager
 def watching(folder: Path, port: int) -> Iterator[int]:
     """Run a Sentinel that watches a primary as ``mymaster``, with the runbook's user and no other."""
-    own = free_port()
+    own = unused_port()
     configuration = folder / "sentinel.conf"
     configuration.write_text(
         f"port {own}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor mymaster 127.0.0.1 {port} 1\n"

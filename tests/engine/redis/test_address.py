@@ -148,7 +148,7 @@ NODES = st.builds(Node, NAMES | st.sampled_from(["::1", "10.0.0.1", "fe80::1%eth
     st.integers(0, 99_999),
     st.booleans(),
 )
-def test_location_is_read_back(mode: Mode, nodes: list[Node], service: str, database: int, tls: bool) -> None:  # noqa: FBT001 - drawn
+def test_location_is_read_back(mode: Mode, nodes: list[Node], service: str, database: int, tls: bool) -> None:  # noqa: FBT001 - drawn by chance
     """A location is a URL of the same address, without its credentials."""
     address = RedisAddress(
         mode,

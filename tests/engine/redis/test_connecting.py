@@ -13,8 +13,9 @@ from typing import Final
 import pytest
 
 from tests.engine.redis.certificates import Authority
-from tests.engine.redis.single_server import CONNECT_SECONDS, REDIS, VALKEY, call, connected, serving
-from tests.service_process import free_port
+from tests.engine.redis.single_server import CONNECT_SECONDS, call, connected, serving
+from tests.redis_servers.port import unused_port
+from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.engine.redis.address import Credentials, Node, parse_address
 from waooaw.events.engine.redis.connecting import Connector, NodeConnection, TlsFiles
 from waooaw.events.engine.redis.name_lookup import NameLookup
@@ -65,8 +66,8 @@ async def silent(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[tuple[
         yield taker, Node(host, server.sockets[0].getsockname()[1])
 
 
-@pytest.mark.parametrize("program", [REDIS, VALKEY], ids=["redis", "valkey"])
-async def test_connected(tmp_path: Path, program: str) -> None:
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_connected(tmp_path: Path, program: Program) -> None:
     """A connection is on its database under its name, speaks RESP2 in bytes, and notices a peer that vanished."""
     with serving(tmp_path, program=program) as port:
         async with connected(port, database=3) as connection:
@@ -102,7 +103,7 @@ async def test_a_user_who_may_do_little(tmp_path: Path) -> None:
 
 async def test_sentinel(tmp_path: Path) -> None:
     """A Sentinel gets the credentials of Sentinel, and no database is chosen there."""
-    port = free_port()
+    port = unused_port()
     configuration = tmp_path / "sentinel.conf"
     configuration.write_text(f"port {port}\nbind 127.0.0.1\ndir {tmp_path}\nrequirepass watch3r\n")
     process = await asyncio.create_subprocess_exec(
@@ -138,7 +139,7 @@ async def test_each_address_in_turn(tmp_path: Path) -> None:
 
 async def test_no_address_answers() -> None:
     """Where no address answers, the sentence names the node and the address that was tried last."""
-    port = free_port()
+    port = unused_port()
     made = connector(f"redis://:{SECRET}@redis:{port}", "127.0.0.2", "127.0.0.1")
     with pytest.raises(EngineUnavailableError, match=rf"Redis at redis:{port} \(127\.0\.0\.1\) refused") as caught:
         await made.connect(Node("redis", port), timeout_seconds=CONNECT_SECONDS)
@@ -208,7 +209,7 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @contextlib.contextmanager
 def serving_tls(folder: Path, authority: Authority, *, clients: str = "no") -> Iterator[int]:
     """Run a server with TLS for the name ``localhost`` alone."""
-    own, port = authority.signed("server", "DNS:localhost"), free_port()
+    own, port = authority.signed("server", "DNS:localhost"), unused_port()
     files = ("--tls-cert-file", own.file, "--tls-key-file", own.key, "--tls-ca-cert-file", authority.own.file)
     with serving(folder, "--tls-port", str(port), *files, "--tls-auth-clients", clients, port=0):
         yield port

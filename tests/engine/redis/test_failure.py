@@ -10,8 +10,9 @@ from typing import Final
 import pytest
 from redis import exceptions
 
-from tests.engine.redis.single_server import REDIS, VALKEY, call, connected, serving
-from tests.service_process import free_port
+from tests.engine.redis.single_server import call, connected, serving
+from tests.redis_servers.port import unused_port
+from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.engine.redis.address import Credentials
 from waooaw.events.engine.redis.connecting import NodeConnection
 from waooaw.events.engine.redis.failure import is_not_executed, is_reply, reply_failure
@@ -34,7 +35,7 @@ SECRET: Final = "p4yload"
 LOOKS_MAX: Final = 4000
 LOOK_SECONDS: Final = 0.005
 
-pytestmark = pytest.mark.parametrize("program", [pytest.param(REDIS, id="redis"), pytest.param(VALKEY, id="valkey")])
+pytestmark = pytest.mark.parametrize("program", PROGRAMS)
 
 
 async def refusal(connection: NodeConnection, *arguments: str | int) -> UnavailableError:
@@ -49,7 +50,7 @@ async def refusal(connection: NodeConnection, *arguments: str | int) -> Unavaila
     return failure
 
 
-async def test_out_of_memory(tmp_path: Path, program: str) -> None:
+async def test_out_of_memory(tmp_path: Path, program: Program) -> None:
     """At maxmemory publishes are refused before anything ran, also by a script with a header."""
     with serving(tmp_path, "--maxmemory", "1", program=program) as port:
         async with connected(port) as connection:
@@ -63,7 +64,7 @@ async def test_out_of_memory(tmp_path: Path, program: str) -> None:
                 assert is_not_executed(failure)
 
 
-async def test_an_error_inside_a_script(tmp_path: Path, program: str) -> None:
+async def test_an_error_inside_a_script(tmp_path: Path, program: Program) -> None:
     """An error from inside a script does not say that nothing was stored, for scripts do not roll back."""
     body = "redis.call('SET', KEYS[1], 'x'); return redis.call('LPUSH', KEYS[1], ARGV[1])"
     with serving(tmp_path, program=program) as port:
@@ -77,9 +78,9 @@ async def test_an_error_inside_a_script(tmp_path: Path, program: str) -> None:
             assert not is_not_executed(broken)
 
 
-async def test_a_replica_that_is_cut_off(tmp_path: Path, program: str) -> None:
+async def test_a_replica_that_is_cut_off(tmp_path: Path, program: Program) -> None:
     """A replica takes no writes; one without its primary may serve nothing at all."""
-    with serving(tmp_path, "--replicaof", "127.0.0.1", str(free_port()), program=program) as port:
+    with serving(tmp_path, "--replicaof", "127.0.0.1", str(unused_port()), program=program) as port:
         async with connected(port) as connection:
             failure = await refusal(connection, "SET", "key", SECRET)
             assert type(failure) is EngineReadOnlyError
@@ -92,7 +93,7 @@ async def test_a_replica_that_is_cut_off(tmp_path: Path, program: str) -> None:
             assert is_not_executed(failure)
 
 
-async def test_loading(tmp_path: Path, program: str) -> None:
+async def test_loading(tmp_path: Path, program: Program) -> None:
     """A server that reads its data says so."""
     with serving(tmp_path, "--rdbcompression", "no", program=program) as port:
         async with connected(port) as connection:
@@ -107,7 +108,7 @@ async def test_loading(tmp_path: Path, program: str) -> None:
             assert is_not_executed(failure)
 
 
-async def test_a_password_is_wanted(tmp_path: Path, program: str) -> None:
+async def test_a_password_is_wanted(tmp_path: Path, program: Program) -> None:
     """Without a log-in, and with a wrong one, the connection is not made and nobody learns what was tried."""
     with serving(tmp_path, "--requirepass", "right", program=program) as port:
         for given, told in (
@@ -124,7 +125,7 @@ async def test_a_password_is_wanted(tmp_path: Path, program: str) -> None:
             assert await call(connection, "PING") == b"PONG"
 
 
-async def test_a_password_that_nobody_asked_for(tmp_path: Path, program: str) -> None:
+async def test_a_password_that_nobody_asked_for(tmp_path: Path, program: Program) -> None:
     """A password given to a server without one is a mistake of the settings, and said to be one."""
     with (
         serving(tmp_path, program=program) as port,
@@ -134,7 +135,7 @@ async def test_a_password_that_nobody_asked_for(tmp_path: Path, program: str) ->
             pass
 
 
-async def test_not_permitted(tmp_path: Path, program: str) -> None:
+async def test_not_permitted(tmp_path: Path, program: Program) -> None:
     """What the user lacks is named: the command, the keys or the channels; and where the rights are written down."""
     body = "return redis.call('SET', KEYS[1], ARGV[1])"
     user = ("on", f">{SECRET}", "~wowevent:*", "&wowevent:*", "+@all", "-config|set", "-flushall", "-set", "-client")
@@ -149,7 +150,7 @@ async def test_not_permitted(tmp_path: Path, program: str) -> None:
                 (("PUBLISH", SECRET, SECRET), "the channels &wowevent:*", False),
                 (
                     ("EVAL", body, 1, "wowevent:x", SECRET),
-                    "the command SET" if program == VALKEY else "a command that a script of ours uses",
+                    "the command SET" if program == "valkey" else "a command that a script of ours uses",
                     True,
                 ),
                 (("EVAL", body.replace("SET", "GET"), 1, SECRET, SECRET), "the keys ~wowevent:*", False),
@@ -167,7 +168,7 @@ async def test_not_permitted(tmp_path: Path, program: str) -> None:
                 assert is_not_executed(failure) is not executed
 
 
-async def test_busy(tmp_path: Path, program: str) -> None:
+async def test_busy(tmp_path: Path, program: Program) -> None:
     """While one script does not end, the others are told so."""
     with serving(tmp_path, "--lua-time-limit", "1", program=program) as port:
         async with connected(port) as one, connected(port) as other:
@@ -186,7 +187,7 @@ async def test_busy(tmp_path: Path, program: str) -> None:
                 await one.read_response()
 
 
-async def test_a_snapshot_that_failed(tmp_path: Path, program: str) -> None:
+async def test_a_snapshot_that_failed(tmp_path: Path, program: Program) -> None:
     """A server that cannot save refuses writes, and the sentence names the disk."""
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -206,7 +207,7 @@ async def test_a_snapshot_that_failed(tmp_path: Path, program: str) -> None:
             assert is_not_executed(failure)
 
 
-async def test_too_few_replicas(tmp_path: Path, program: str) -> None:
+async def test_too_few_replicas(tmp_path: Path, program: Program) -> None:
     """A primary without the replicas that it must have takes no writes."""
     with serving(tmp_path, "--min-replicas-to-write", "1", program=program) as port:
         async with connected(port) as connection:
@@ -216,7 +217,7 @@ async def test_too_few_replicas(tmp_path: Path, program: str) -> None:
             assert is_not_executed(failure)
 
 
-async def test_too_many_clients(tmp_path: Path, program: str) -> None:
+async def test_too_many_clients(tmp_path: Path, program: Program) -> None:
     """A server that is full of clients says so to the next."""
     with serving(tmp_path, "--maxclients", "1", program=program) as port:
         async with connected(port):
@@ -225,7 +226,7 @@ async def test_too_many_clients(tmp_path: Path, program: str) -> None:
                     pass
 
 
-async def test_commands_that_it_does_not_know(tmp_path: Path, program: str) -> None:
+async def test_commands_that_it_does_not_know(tmp_path: Path, program: Program) -> None:
     """An unknown command is named; what was sent with it is not. A script that is not loaded is."""
     with serving(tmp_path, program=program) as port:
         async with connected(port) as connection:
@@ -245,20 +246,20 @@ async def test_commands_that_it_does_not_know(tmp_path: Path, program: str) -> N
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path, program: str) -> AsyncIterator[tuple[NodeConnection, NodeConnection]]:
+async def cluster(tmp_path: Path, program: Program) -> AsyncIterator[tuple[NodeConnection, NodeConnection]]:
     """Two nodes that know each other: the first holds slots 0 to 8191, the second the rest."""
     folders = [tmp_path / name for name in "ab"]
     for folder in folders:
         folder.mkdir()
     with (
-        serving(folders[0], "--cluster-enabled", "yes", "--cluster-port", str(free_port()), program=program) as one,
-        serving(folders[1], "--cluster-enabled", "yes", "--cluster-port", str(free_port()), program=program) as two,
+        serving(folders[0], "--cluster-enabled", "yes", "--cluster-port", str(unused_port()), program=program) as one,
+        serving(folders[1], "--cluster-enabled", "yes", "--cluster-port", str(unused_port()), program=program) as two,
     ):
         async with connected(one) as first, connected(two) as second:
             yield first, second
 
 
-async def test_cluster(cluster: tuple[NodeConnection, NodeConnection], program: str) -> None:  # noqa: ARG001 - the fixture's
+async def test_cluster(cluster: tuple[NodeConnection, NodeConnection], program: Program) -> None:  # noqa: ARG001 - the fixture's
     """Slots that nobody serves, that another serves, that are on their way, and keys in several, are told apart."""
     first, second = cluster
     failure = await refusal(first, "SET", "key", SECRET)

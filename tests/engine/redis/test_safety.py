@@ -8,7 +8,8 @@ from typing import Final
 
 import pytest
 
-from tests.engine.redis.single_server import REDIS, VALKEY, call, connected, serving
+from tests.engine.redis.single_server import call, connected, serving
+from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.engine.redis.connecting import NodeConnection
 from waooaw.events.engine.redis.safety import (
     CONFIG_NAMES,
@@ -204,8 +205,8 @@ async def asked(connection: NodeConnection) -> ServerReport:
     return ServerReport(info, parse_config(await call(connection, "CONFIG", "GET", *CONFIG_NAMES)))
 
 
-@pytest.mark.parametrize(("program", "product"), [(REDIS, "Redis "), (VALKEY, "Valkey ")], ids=["redis", "valkey"])
-async def test_real_servers(tmp_path: Path, program: str, product: str) -> None:
+@pytest.mark.parametrize(("program", "product"), [("redis", "Redis "), ("valkey", "Valkey ")])
+async def test_real_servers(tmp_path: Path, program: Program, product: str) -> None:
     """Real servers say what is judged: version, memory, file, replicas and limits; as set up here, all is well."""
     primary, replica = tmp_path / "primary", tmp_path / "replica"
     primary.mkdir()
@@ -237,8 +238,8 @@ async def test_real_servers(tmp_path: Path, program: str, product: str) -> None:
                 assert judge(found, FSYNC | REPLICATED) == Verdict(None, ())
 
 
-@pytest.mark.parametrize("program", [REDIS, VALKEY], ids=["redis", "valkey"])
-async def test_real_servers_as_they_come(tmp_path: Path, program: str) -> None:
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_real_servers_as_they_come(tmp_path: Path, program: Program) -> None:
     """A server as it comes is trusted with ``local`` and warned about, and refused for ``fsync`` or once it evicts."""
     with serving(tmp_path, program=program) as port:
         async with connected(port) as connection:
