@@ -57,8 +57,9 @@ class EventBus:
         self.acceptance = Acceptance(options.acceptance, clock, identifiers)
         self.retention = options.retention
         self._publisher = Publisher(engine, name, self.metrics, clock, waiting_bytes_max=options.waiting_bytes_max)
-        self._hub = Hub(engine, name, self.metrics, clock, ring_bytes_max=options.ring_bytes_max)
-        self._source = StreamSource(name, engine, self._hub, LogBlocks(engine, name), self.metrics)
+        blocks = LogBlocks(engine, name)
+        self._hub = Hub(engine, name, blocks, self.metrics, clock, ring_bytes_max=options.ring_bytes_max)
+        self._source = StreamSource(name, engine, self._hub, blocks, self.metrics)
         self._retention_job = RetentionJob(engine, name, options.retention, clock)
         self._stack = AsyncExitStack()
 

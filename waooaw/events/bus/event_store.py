@@ -114,6 +114,8 @@ class EventStore:
                 limit=min(_READ_EVENTS, SCAN_EVENTS_MAX - scan.looked_at),
                 newest_first=query.newest_first,
             )
+            if self.state().history.current.id != history.current.id:
+                break  # the history may have gone back: what was found before is good, ``next`` tells what is lost
             is_asked_for = query.asks_for_all or scan.looked_at > 0  # "earliest" begins wherever the log does, once
             if page.trimmed_through > scan.after and not query.newest_first and is_asked_for:
                 # What was trimmed since ``history`` was taken, or in this instant, is known from the page alone.

@@ -3,6 +3,8 @@
 Rule 1: the hub stands at one place in the log, ``reached``; a live stream stands where the hub stands.
 Rule 2: a frame that does not follow ``reached`` means one was missed: the hub reads the log up to it before it goes on.
 Rule 3: a stream is written once a frame. One that does not take what it was sent leaves; the others do not wait for it.
+Rule 4: a history that went back is followed back: every live stream is told what it saw that is no more, and what the
+log holds from there on is delivered. The hub's epoch is the log's at every step of the event loop.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from waooaw.events.bus.ring import Ring
 from waooaw.events.bus.routes import Route, Routes
+from waooaw.events.cursor import Cursor
 from waooaw.events.engine.contract import Frame
 from waooaw.events.errors import UnavailableError
 
@@ -20,11 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AsyncExitStack
 
+    from waooaw.events.bus.log_blocks import LogBlocks
     from waooaw.events.bus.metrics import EventMetrics
     from waooaw.events.bus.sink import Framing, LiveReader
     from waooaw.events.clock import Clock
-    from waooaw.events.cursor import Cursor
-    from waooaw.events.engine.contract import Engine
+    from waooaw.events.engine.contract import Engine, Tip
+    from waooaw.events.epoch import Gap
     from waooaw.events.event import StoredEvent
     from waooaw.events.position import Position
 
@@ -41,8 +45,11 @@ REPAIR_PAUSE_SECONDS: Final = 0.25
 class Hub:
     """The live side of one bus."""
 
-    def __init__(self, engine: Engine, bus: str, metrics: EventMetrics, clock: Clock, *, ring_bytes_max: int) -> None:
+    def __init__(
+        self, engine: Engine, bus: str, blocks: LogBlocks, metrics: EventMetrics, clock: Clock, *, ring_bytes_max: int
+    ) -> None:
         self._engine = engine
+        self._blocks = blocks
         self._bus = bus
         self._metrics = metrics
         self._clock = clock
@@ -94,18 +101,51 @@ class Hub:
 
     # Frames -----------------------------------------------------------------------------------------------------------
 
-    def _receive(self, frame: Frame) -> None:
-        if self._repairing is None and frame.previous == self.reached:
-            self._dispatch(frame)
-        elif frame.last > self.reached:
-            self._missed_through = frame.last
-            if self._repairing is None:
-                self._repairing = asyncio.get_running_loop().create_task(self._repair(), name=f"repair {self._bus}")
+    def _receive(self, told: Frame | Tip) -> None:
+        if told.epoch != self._epoch and not self._follow_epoch(told.epoch):
+            return
+        if self._repairing is None and isinstance(told, Frame) and told.previous == self.reached:
+            self._dispatch(told)
+        elif told.last > self.reached:
+            self._read_through(told.last)
+
+    def _read_through(self, position: Position) -> None:
+        """Read the log up to a position: something before it was missed."""
+        self._missed_through = max(self._missed_through or position, position)
+        if self._repairing is None:
+            self._repairing = asyncio.get_running_loop().create_task(self._repair(), name=f"repair {self._bus}")
+
+    def _follow_epoch(self, epoch: int) -> bool:
+        """Go on in another epoch; return whether it is the log's: what is told late of an older one is of no use."""
+        history = self._engine.state(self._bus).history
+        if history.current.id != epoch:
+            return False
+        before = Cursor(self._epoch, self.reached)
+        self._epoch = epoch
+        place, gap = history.resume(before)
+        if gap is not None and gap.reason == "epoch":
+            self._go_back(place, gap)
+            self._missed_through = None
+            if history.last > place:
+                self._read_through(history.last)
+        return True
+
+    def _go_back(self, place: Position, gap: Gap) -> None:
+        streams = list(self._routes.streams())
+        self.reached = place
+        self.ring.clear(place)
+        self._blocks.clear()
+        for stream in streams:
+            stream.lose(place, gap)
+        for passed in self._passing:  # each looks for itself where it stands now
+            if not passed.done():
+                passed.set_result(None)
 
     async def _repair(self) -> None:
         """Read what was missed, until nothing is; frames that come meanwhile are in the log too."""
         try:
             while self._missed_through is not None and self.reached < self._missed_through:
+                before = self._epoch, self.reached
                 try:
                     page = await self._engine.read(
                         self._bus, self.reached, through=self._missed_through, limit=REPAIR_EVENTS
@@ -113,14 +153,18 @@ class Hub:
                 except UnavailableError:
                     await asyncio.sleep(REPAIR_PAUSE_SECONDS)
                     continue
+                if before != (self._epoch, self.reached):
+                    continue  # the history went back meanwhile: this page is of another one
                 if page.trimmed_through > self.reached:
                     self._skip(page.trimmed_through)
                 elif page.events:
-                    epoch = self._engine.state(self._bus).history.current.id
-                    self._dispatch(Frame(epoch, self.reached, page.events, self._clock.now()))
-                else:
+                    self._dispatch(Frame(self._epoch, self.reached, page.events, self._clock.now()))
+                elif page.reached > self.reached:
                     self._skip(page.reached)
+                else:
+                    break  # the log does not have what was told: a new epoch will tell what became of it
         finally:
+            self._missed_through = None
             self._repairing = None
 
     def _skip(self, position: Position) -> None:
@@ -134,7 +178,6 @@ class Hub:
     def _dispatch(self, frame: Frame) -> None:
         self.ring.add(frame)
         self.reached = frame.last
-        self._epoch = frame.epoch
         if self._routes:
             matched: dict[Route, list[StoredEvent]] = {}
             for event in frame.events:

@@ -28,6 +28,11 @@ class LogBlocks:
         self._kept: OrderedDict[Position, Page] = OrderedDict()
         self._reading: dict[Position, asyncio.Task[Page]] = {}
 
+    def clear(self) -> None:
+        """Forget all, also what is being read: the log's history went back, and those pages are of another one."""
+        self._kept.clear()
+        self._reading = {}
+
     async def read(self, after: Position, through: Position) -> Page:
         """Return a page that holds what follows ``after``, up to ``through`` or less; it may begin earlier."""
         page = self._find(after)
@@ -56,11 +61,12 @@ class LogBlocks:
         return None if start is None else self._reading[start]
 
     async def _read(self, after: Position, through: Position) -> Page:
+        reading = self._reading
         try:
             page = await self._log.read(self._bus, after, through=through, limit=BLOCK_EVENTS)
         finally:
-            del self._reading[after]
-        if page.events:
+            del reading[after]
+        if page.events and reading is self._reading:
             self._kept[after] = page
             while len(self._kept) > BLOCKS_KEPT:
                 self._kept.popitem(last=False)

@@ -67,3 +67,7 @@ class LiveReader(Protocol):
     def demote(self, position: Position) -> None:
         """Leave live delivery, having got everything up to a position."""
         ...
+
+    def lose(self, place: Position, gap: Gap) -> None:
+        """Leave live delivery, because the log's history went back to a place, and tell the gap."""
+        ...

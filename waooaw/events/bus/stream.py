@@ -4,6 +4,8 @@ Rule 1: a stream is catching up (it has a task, and a position of its own) or li
 never both.
 Rule 2: it goes live in one step of the event loop: everything up to the hub's position is written, then it is attached.
 Rule 3: what it cannot have any more is told as a gap, before anything newer.
+Rule 4: its position goes with the epoch in which it was reached. Where the log's epoch is another one, the stream asks
+the history what its place still means before it does anything else.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, Final, Generic
 
 from waooaw.events.bus.sink import Payload
+from waooaw.events.cursor import Cursor
 from waooaw.events.epoch import Gap
 from waooaw.events.errors import UnavailableError
 
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from waooaw.events.bus.log_blocks import LogBlocks
     from waooaw.events.bus.metrics import EventMetrics
     from waooaw.events.bus.sink import Framing, Sink
-    from waooaw.events.cursor import Cursor
     from waooaw.events.engine.contract import EventLog
     from waooaw.events.epoch import History
     from waooaw.events.event import StoredEvent
@@ -61,7 +63,18 @@ class StreamSource:
 class Stream(Generic[Payload]):
     """A reader. Start it once; close it when its sink ends."""
 
-    __slots__ = ("_ended", "_position", "_source", "_task", "framing", "live", "patterns", "sink")
+    __slots__ = (
+        "_ended",
+        "_epoch",
+        "_is_ahead",
+        "_position",
+        "_source",
+        "_task",
+        "framing",
+        "live",
+        "patterns",
+        "sink",
+    )
 
     def __init__(
         self,
@@ -81,7 +94,8 @@ class Stream(Generic[Payload]):
 
     def start(self, position: Position, gap: Gap | None) -> None:
         """Begin after a position. Where nothing lies between it and the live feed, the stream is live on return."""
-        self._position = position
+        self._stand(position)
+        self._is_ahead = position > self._source.history.last
         if gap is not None:
             self.sink.write(self.framing.gap(gap))
         if gap is None and position == self._source.hub.reached:
@@ -92,7 +106,7 @@ class Stream(Generic[Payload]):
     def close(self) -> None:
         """End the stream. Closing twice is harmless."""
         if self.live:
-            self._position = self._source.hub.reached
+            self._stand(self._source.hub.reached)
             self.live = False
         self._source.hub.detach(self)
         if self._task is not None:
@@ -103,15 +117,30 @@ class Stream(Generic[Payload]):
     def cursor(self) -> Cursor:
         """Everything at or before it was written to the sink."""
         history = self._source.history
-        return history.cursor(self._source.hub.reached if self.live else min(self._position, history.last))
+        if self.live:
+            return history.cursor(self._source.hub.reached)
+        if self._epoch == history.current.id:
+            return history.cursor(min(self._position, history.last))
+        return Cursor(self._epoch, self._position)
 
     def demote(self, position: Position) -> None:
         """Leave live delivery, having got everything up to a position."""
         self._source.hub.detach(self)
-        self._position = position
+        self._stand(position)
         self.live = False
         self._source.metrics.demoted()
         self._catch_up_later()
+
+    def lose(self, place: Position, gap: Gap) -> None:
+        """Leave live delivery, because the history went back to a place: tell what was seen and is no more."""
+        self._source.hub.detach(self)
+        self.live = False
+        self._tell_gap(place, gap)
+        self._catch_up_later()
+
+    def _stand(self, position: Position) -> None:
+        self._position = position
+        self._epoch = self._source.history.current.id
 
     def _go_live(self) -> None:
         self.live = True
@@ -134,8 +163,10 @@ class Stream(Generic[Payload]):
         hub = self._source.hub
         while True:
             await self.sink.drained()
+            self._follow_epoch()
             if self._position > hub.reached:
                 await hub.passed(self._position)
+                self._is_ahead = self._position > hub.reached
             elif hub.ring.covers(self._position):
                 if self._write_matching(hub.ring.after(self._position), hub.reached) and self._may_go_live():
                     self._go_live()
@@ -143,6 +174,16 @@ class Stream(Generic[Payload]):
                 await asyncio.sleep(0)
             else:
                 await self._read_block()
+
+    def _follow_epoch(self) -> None:
+        """Go on in the log's epoch; tell what is lost where the history went back."""
+        history = self._source.history
+        if history.current.id == self._epoch:
+            return
+        place, gap = history.resume(Cursor(self._epoch, self._position))
+        self._epoch = history.current.id
+        if gap is not None and gap.reason == "epoch" and not self._is_ahead:
+            self._tell_gap(place, gap)
 
     def _may_go_live(self) -> bool:
         return self._position == self._source.hub.reached and self.sink.buffered_bytes() <= CHUNK_BYTES
@@ -153,16 +194,18 @@ class Stream(Generic[Payload]):
         except UnavailableError:
             await asyncio.sleep(RETRY_SECONDS)
             return
+        history = self._source.history
+        if history.current.id != self._epoch:
+            return  # the page may be of another history
         if page.trimmed_through > self._position:
-            self._tell_gap(page.trimmed_through)
+            place = page.trimmed_through
+            self._tell_gap(place, Gap(history.cursor(self._position), history.cursor(place), "retention"))
             return
         start = bisect_right(page.events, self._position, key=_position_of)
         self._write_matching(page.events[start:], page.reached)
 
-    def _tell_gap(self, trimmed_through: Position) -> None:
-        history = self._source.history
-        gap = Gap(history.cursor(self._position), history.cursor(trimmed_through), "retention")
-        self._position = trimmed_through
+    def _tell_gap(self, place: Position, gap: Gap) -> None:
+        self._stand(place)
         self._source.metrics.gap(gap.reason)
         self.sink.write(self.framing.gap(gap))
 

@@ -39,8 +39,8 @@ def engine_for(
     path = Path(rest[1:]) if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1 else None
     if path is None and not (scheme == "memory" and separator and not rest):
         message = (
-            f"no engine for {scheme}://; use redis://host:port, memory:// or sqlite:///path/to/file.db (absolute paths: "
-            "four slashes)"
+            f"no engine for {scheme}://; use redis://host:port, memory:// or sqlite:///path/to/file.db "
+            "(absolute paths: four slashes)"
         )
         raise InvalidSettingError(message)
     from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions  # noqa: PLC0415 - as above

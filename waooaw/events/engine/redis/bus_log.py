@@ -36,7 +36,7 @@ from waooaw.events.errors import (
     ReshardingError,
     UnavailableError,
 )
-from waooaw.events.position import BEGINNING, Position, format_position, position_milliseconds, previous_position
+from waooaw.events.position import Position, format_position, position_milliseconds, previous_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -156,6 +156,7 @@ class RedisBus:
         head = read_head(said[0])
         if self.tracker.take(head):
             self.tracker.begin(head, [read_epoch(item) for item in said[1]])
+            self._tell_tip()  # in the same step: listeners never stand in an epoch that the state has left
 
     async def _ask_state(self, session: Session) -> list[Any]:
         keys, arguments = (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
@@ -254,15 +255,16 @@ class RedisBus:
     # Reading and trimming ---------------------------------------------------------------------------------------------
 
     async def read(self, after: Position, through: Position, limit: int, *, newest_first: bool) -> Page:
-        """Return a page; see `EventLog.read`."""
-        session = await self.keeper.session(READ_SECONDS)
+        """Return a page; see `EventLog.read`. A page of another epoch than the known one is read again in that one."""
         arguments = (exclusive(after), format_position(through), limit, "1" if newest_first else "0", PAGE_BYTES_MAX)
-        said = await self._evaluate(session, script.READ, (self.keys.meta, self.keys.log), arguments)
-        if not said:
+        while True:
+            session = await self.keeper.session(READ_SECONDS)
+            said = await self._evaluate(session, script.READ, (self.keys.meta, self.keys.log), arguments)
+            if said and int(said[0], 16) == self.tracker.epoch:
+                break
             await self.refresh(session)
-            return Page((), min(max(after, self.tracker.last), through), BEGINNING)
-        trimmed_through, last = read_position(said[0]), read_position(said[1])
-        events = tuple([read_entry(item) for item in said[2]])
+        trimmed_through, last = read_position(said[1]), read_position(said[2])
+        events = tuple([read_entry(item) for item in said[3]])
         cut_short = len(events) == limit or sum([len(event.body) for event in events]) >= PAGE_BYTES_MAX
         whole = after if newest_first else min(through, max(last, after))
         return Page(events, events[-1].position if cut_short and events else whole, trimmed_through)

@@ -104,7 +104,7 @@ def _node(said: list[Any], asked: Node) -> Node:
     return Node(asked.host if host in {"", "?"} else host, int(said[1]))
 
 
-async def _ask(connector: Connector, node: Node, command: tuple[str, ...], *, sentinel: bool) -> Any:  # noqa: ANN401
+async def _ask(connector: Connector, node: Node, command: tuple[str, ...], *, sentinel: bool) -> Any:  # noqa: ANN401 - Redis answers anything
     connection = await connector.connect(node, timeout_seconds=ASK_SECONDS, sentinel=sentinel)
     link = Link(connection, node)
     try:

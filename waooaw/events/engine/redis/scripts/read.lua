@@ -1,8 +1,8 @@
 #!lua flags=no-writes
--- A page of the log, and how far it was trimmed, in one instant.
+-- A page of the log, its epoch, and how far it was trimmed, in one instant.
 -- KEYS meta, log     ARGV first id, last id, limit, newest first ('1'), bytes max
-local trimmed = redis.call('HMGET', KEYS[1], 'trimmed_ms', 'trimmed_seq', 'ms', 'seq')
-if not trimmed[1] then return {} end
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'trimmed_ms', 'trimmed_seq', 'ms', 'seq')
+if not head[1] then return {} end
 local command, from, to = 'XRANGE', ARGV[1], ARGV[2]
 if ARGV[4] == '1' then command, from, to = 'XREVRANGE', to, from end
 local wanted, bytes_max = tonumber(ARGV[3]), tonumber(ARGV[5])
@@ -20,4 +20,4 @@ while wanted > 0 and bytes < bytes_max do
   wanted = wanted - #found
   from = '(' .. found[#found][1]
 end
-return {trimmed[1] .. '-' .. trimmed[2], trimmed[3] .. '-' .. trimmed[4], entries}
+return {head[1], head[2] .. '-' .. head[3], head[4] .. '-' .. head[5], entries}
