@@ -15,6 +15,9 @@ from tests.architecture.source import PACKAGE, Import, Source, imports
 ENTRY_MODULES: Final = {"__init__": "names", "__main__": "cli", "connect": "connect", "testing": "testing"}
 """Flat modules that are no core."""
 
+COMPOSING_MODULES: Final = {"service.app": "service.app", "cli.serve": "cli.serve", "cli.epoch": "cli.serve"}
+"""Modules that put parts together, by the layer whose arrows they have."""
+
 ARROWS: Final[dict[str, frozenset[str]]] = {
     "core": frozenset({"core"}),
     "engine.contract": frozenset({"core", "engine.contract"}),
@@ -83,7 +86,7 @@ def layer_of(module: str) -> str:
     if folder == "engine":
         return _engine_layer(rest)
     if folder in {"bus", "service", "client", "cli"}:
-        return {"service.app": "service.app", "cli.serve": "cli.serve"}.get(".".join([folder, *rest[:1]]), folder)
+        return COMPOSING_MODULES.get(".".join([folder, *rest[:1]]), folder)
     return "names" if not folder else ENTRY_MODULES.get(folder, "core")
 
 

@@ -264,7 +264,17 @@ async def test_a_file_keeps_its_events(tmp_path: object) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://localhost", "localhost:8080", "", "http://", "http://host/?x=1", "sqlite://", "memory://x", "ftp://x"],
+    [
+        "reds://:secret@localhost",
+        "redis://",
+        "localhost:8080",
+        "",
+        "http://",
+        "http://host/?x=1",
+        "sqlite://",
+        "memory://x",
+        "ftp://x",
+    ],
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     """What is no address is told before anything is connected."""

@@ -109,13 +109,22 @@ def command_rows() -> Iterator[tuple[str, str, str]]:
     for name in NAMES:
         command = commands.get_command(context, name)
         assert command is not None
-        yield _code(f"wowevent {name}"), "", command.get_short_help_str(limit=200)
-        for parameter in command.params:
-            if isinstance(parameter, click.Option) and name != "serve":
-                metavar = "" if parameter.is_flag else f" {parameter.make_metavar(click.Context(command))}"
-                yield "", _code(f"{', '.join(parameter.opts)}{metavar}"), parameter.help or ""
-            elif isinstance(parameter, click.Argument):
-                yield "", _code(parameter.make_metavar(click.Context(command))), ""
+        if isinstance(command, click.Group):
+            for part, member in command.commands.items():
+                yield from _rows_of(f"wowevent {name} {part}", member)
+        else:
+            yield from _rows_of(f"wowevent {name}", command)
+
+
+def _rows_of(spelled: str, command: click.Command) -> Iterator[tuple[str, str, str]]:
+    yield _code(spelled), "", command.get_short_help_str(limit=200)
+    setting_flags = {info.flag for info in SETTINGS}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not setting_flags.intersection(parameter.opts):
+            metavar = "" if parameter.is_flag else f" {parameter.make_metavar(click.Context(command))}"
+            yield "", _code(f"{', '.join(parameter.opts)}{metavar}"), parameter.help or ""
+        elif isinstance(parameter, click.Argument):
+            yield "", _code(parameter.make_metavar(click.Context(command))), ""
 
 
 def cli() -> str:

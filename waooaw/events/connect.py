@@ -22,6 +22,8 @@ def connect(url: str, *, bus: str = DEFAULT_BUS, patience_seconds: float = 30.0)
     * ``http://…`` and ``https://…``: a service.
     * ``memory://``: a bus in this process, gone with it.
     * ``sqlite:///agent.db`` (four slashes for an absolute path): a bus in this process that keeps its events in a file.
+    * ``redis://host:6379``, ``redis+sentinel://…``, ``redis+cluster://…``, each with ``rediss`` for TLS: a bus in this
+      process over Redis, the same one that services there serve, without a service between.
 
     ``bus`` is its name: each has a log of its own, and a service serves those that it is set to serve.
     ``patience_seconds`` is how long calls go on trying while a service is away or busy; streams try until closed.
@@ -33,13 +35,15 @@ def connect(url: str, *, bus: str = DEFAULT_BUS, patience_seconds: float = 30.0)
         from waooaw.events.client.http_bus import HttpBus
 
         return HttpBus(url, bus=bus, patience_seconds=patience_seconds)
-    if scheme not in {"memory", "sqlite"}:
-        message = f"cannot connect to {url!r}: use http://host:port, memory:// or sqlite:///file.db"
+    from waooaw.events.engine import REDIS_SCHEMES, engine_for
+
+    if scheme not in {"memory", "sqlite"} | REDIS_SCHEMES:
+        known = "http://host:port, redis://host:port, sqlite:///file.db or memory://"
+        message = f"cannot connect to an address that begins with {scheme[:32]!r}: use {known}"
         raise InvalidSettingError(message)
     from waooaw.events.bus.event_bus import BusOptions
     from waooaw.events.bus.local import LocalBus
     from waooaw.events.clock import SystemClock
-    from waooaw.events.engine import engine_for
     from waooaw.events.identifier import RandomIdentifiers
 
     clock, identifiers = SystemClock(), RandomIdentifiers()

@@ -11,7 +11,7 @@ from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
 from waooaw.events.bus.local_stream import LocalStream
 from waooaw.events.bus.queue_sink import ObjectFraming, gap_message
 from waooaw.events.cursor import encode_cursor
-from waooaw.events.errors import ClosedError, InvalidParameterError, WowEventError
+from waooaw.events.errors import ClosedError, EngineUnavailableError, InvalidParameterError, WowEventError
 from waooaw.events.event_page import EventPage
 from waooaw.events.log_info import LogInfo
 from waooaw.events.pattern import PatternSet
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from waooaw.events.bus.event_bus import BusOptions
     from waooaw.events.clock import Clock
-    from waooaw.events.engine.contract import Engine
+    from waooaw.events.engine.contract import Engine, EngineState
     from waooaw.events.event import Event, StoredEvent
     from waooaw.events.identifier import Identifiers
     from waooaw.events.interface import Bus
@@ -155,7 +155,7 @@ class LocalBus:
         """See Bus."""
         bus = self._bus()
         state = bus.engine_state()
-        answer: dict[str, Any] = {"status": "healthy", "redis": "not_configured", "event_bus": "running"}
+        answer: dict[str, Any] = {"status": "healthy", "redis": self._redis(state), "event_bus": "running"}
         if state.problem is not None:
             answer |= {"status": "degraded", "reason": f"{state.problem.code}: {state.problem.detail}"}
             if state.since_ms is not None:
@@ -164,6 +164,11 @@ class LocalBus:
             engine = bus.details()
             answer |= {"warnings": engine.pop("warnings", []), "engine": engine}
         return answer
+
+    def _redis(self, state: EngineState) -> str:
+        if self._engine.name != "redis":
+            return "not_configured"
+        return "disconnected" if isinstance(state.problem, EngineUnavailableError) else "connected"
 
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ EXIT_AWAY: Final = 3
 EXIT_INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells count."""
 
-NAMES: Final = ("serve", "publish", "tail", "events", "status")
+NAMES: Final = ("serve", "publish", "tail", "events", "status", "epoch")
 """In the order in which one meets them."""
 
 
@@ -79,6 +79,6 @@ class CommandGroup(click.Group):
 def commands() -> None:
     """An event bus for software agents: run the service, publish events, watch and read them.
 
-    All commands but serve find the service by --url or WOWEVENT_URL. Exit codes: 0 done, 1 refused or degraded,
-    2 called wrongly, 3 the service is away.
+    All commands but serve and epoch find the service by --url or WOWEVENT_URL. Exit codes: 0 done, 1 refused or
+    degraded, 2 called wrongly, 3 the service is away.
     """

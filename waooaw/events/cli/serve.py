@@ -33,7 +33,8 @@ WowEvent listens on {url} and keeps its events in {location}
         sys.stdout.flush()
 
 
-def _option(info: SettingInfo) -> click.Option:
+def setting_option(info: SettingInfo) -> click.Option:
+    """Return the option that gives a setting."""
     default = info.default_text or "empty"
     choices = "|".join(info.rule.choices)
     return click.Option(
@@ -45,7 +46,7 @@ def _option(info: SettingInfo) -> click.Option:
     )
 
 
-@click.command("serve", params=[_option(info) for info in SETTINGS])
+@click.command("serve", params=[setting_option(info) for info in SETTINGS])
 @click.pass_context
 def command(context: click.Context, /, **flags: str | None) -> None:
     """Run the service until Ctrl-C or SIGTERM.

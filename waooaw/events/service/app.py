@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -12,6 +13,7 @@ from waooaw.events.clock import SystemClock
 from waooaw.events.engine import engine_for
 from waooaw.events.engine.deduplication_window import DeduplicationWindow
 from waooaw.events.engine.sqlite import SqliteOptions
+from waooaw.events.errors import InvalidSettingError
 from waooaw.events.identifier import RandomIdentifiers, new_chance
 from waooaw.events.retention import RetentionLimits
 from waooaw.events.service import sse, websocket
@@ -23,10 +25,12 @@ from waooaw.events.service.routes import ROUTES
 from waooaw.events.settings import durability_levels
 
 if TYPE_CHECKING:
-    from contextlib import AsyncExitStack
+    from collections.abc import Sequence
+    from pathlib import Path
 
     from waooaw.events.clock import Clock
     from waooaw.events.engine.contract import Engine
+    from waooaw.events.epoch import Epoch
     from waooaw.events.settings import Settings
 
 STORE_FILE = "wowevent.db"
@@ -43,8 +47,17 @@ def _sqlite_engine(settings: Settings, clock: Clock) -> Engine:
         reserve_bytes=settings.storage_reserve_bytes,
         integrity_check_seconds=settings.integrity_check_seconds,
     )
-    path = settings.data_directory.absolute() / STORE_FILE
-    return engine_for(f"sqlite:///{path}", settings.buses, clock=clock, identifiers=RandomIdentifiers(), sqlite=options)
+    return engine_for(
+        f"sqlite:///{_store_file(settings)}",
+        settings.buses,
+        clock=clock,
+        identifiers=RandomIdentifiers(),
+        sqlite=options,
+    )
+
+
+def _store_file(settings: Settings) -> Path:
+    return settings.data_directory.absolute() / STORE_FILE
 
 
 def _redis_engine(settings: Settings, clock: Clock) -> Engine:
@@ -88,6 +101,28 @@ def bus_options(settings: Settings) -> BusOptions:
         waiting_bytes_max=settings.waiting_bytes_max // share,
         ring_bytes_max=settings.ring_bytes_max // share,
     )
+
+
+async def begin_epochs(settings: Settings, names: Sequence[str]) -> dict[str, Epoch]:
+    """Begin an epoch of each of some buses in the store of the settings; return them by bus.
+
+    Raises `InvalidSettingError` for a bus that is not in the settings and a store that is not there, and what `Engine.open` raises.
+    """
+    for name in names:
+        if name not in settings.buses:
+            message = f"{name[:64]!r} is no bus of WOWEVENT_BUSES, which are {', '.join(settings.buses)}"
+            raise InvalidSettingError(message)
+    if not settings.redis_url and not _store_file(settings).exists():
+        message = (
+            f"there is no store at {_store_file(settings)}; say where it is by WOWEVENT_DATA_DIRECTORY or REDIS_URL"
+        )
+        raise InvalidSettingError(message)
+    engine = build_engine(settings, SystemClock())
+    async with AsyncExitStack() as stack:
+        await engine.open(stack)
+        for name in names:
+            await engine.begin_epoch(name)
+        return {name: engine.state(name).history.current for name in names}
 
 
 async def open_context(settings: Settings, stack: AsyncExitStack) -> Context:
