@@ -8,13 +8,19 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.engines import ENGINES, EngineKind, EngineUnderTest, Writer
+from tests.redis_servers.shared import TopologyFactory, redis_topology  # noqa: F401 - a fixture, found by its name
 from waooaw.events.engine.contract import Engine
 
 
 @pytest.fixture(params=ENGINES, ids=lambda kind: kind.name)
-async def under_test(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EngineUnderTest]:
+async def under_test(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    redis_topology: TopologyFactory,  # noqa: F811 - the fixture
+) -> AsyncIterator[EngineUnderTest]:
     kind: EngineKind = request.param
-    found = EngineUnderTest(kind, tmp_path)
+    url = "" if kind.topology is None else (await redis_topology(kind.topology)).url
+    found = EngineUnderTest(kind, tmp_path, url)
     yield found
     await found.close()
 

@@ -11,12 +11,14 @@ from typing import Final
 
 from waooaw.events.clock import Clock
 from waooaw.events.engine.contract import Engine, Frame, Tip
-from waooaw.events.engine.sqlite import DeduplicationWindow, SqliteEngine, SqliteOptions
+from waooaw.events.engine.deduplication_window import DeduplicationWindow
+from waooaw.events.engine.redis import RedisEngine, RedisOptions
+from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry, StoredEvent
 from waooaw.events.identifier import Identifiers
 from waooaw.events.position import BEGINNING, END, Position
-from waooaw.events.receipt import Receipt
+from waooaw.events.receipt import Durability, Receipt
 from waooaw.events.testing import ManualClock, SequentialIdentifiers
 
 BUS: Final = "default"
@@ -28,6 +30,8 @@ class Build:
     """What an engine is made from."""
 
     directory: Path
+    url: str
+    """Of the servers that run for the test, where its engine needs some."""
     clock: Clock
     identifiers: Identifiers
     deduplication_seconds: int
@@ -44,12 +48,14 @@ class EngineKind:
     is_shared: bool
     """Whether several engines can have the store open at once, as replicas have."""
     build: Callable[[Build], Engine]
+    topology: str | None = None
+    """The servers that have to run: a name of `tests.redis_servers.shared.KINDS`."""
 
 
 class EngineUnderTest:
     """One store: open it, close it, open it again. Time and identifiers are the test's."""
 
-    def __init__(self, kind: EngineKind, directory: Path) -> None:
+    def __init__(self, kind: EngineKind, directory: Path, url: str) -> None:
         self.survives_reopen = kind.survives_reopen
         self.begins_epoch_at_open = kind.begins_epoch_at_open
         self.is_shared = kind.is_shared
@@ -57,6 +63,7 @@ class EngineUnderTest:
         self.identifiers = SequentialIdentifiers()
         self._kind = kind
         self._directory = directory
+        self._url = url
         self._stacks: list[AsyncExitStack] = []
 
     async def open(self, *, deduplication_seconds: int = 300, deduplication_ids: int = 1_000_000) -> Engine:
@@ -64,6 +71,7 @@ class EngineUnderTest:
         engine = self._kind.build(
             Build(
                 directory=self._directory,
+                url=self._url,
                 clock=self.clock,
                 identifiers=self.identifiers,
                 deduplication_seconds=deduplication_seconds,
@@ -168,6 +176,25 @@ def _sqlite(path: Path | None, build: Build) -> Engine:
     )
 
 
+def _redis(build: Build, durability: Durability = "local") -> Engine:
+    window = DeduplicationWindow(build.deduplication_seconds, build.deduplication_ids)
+    options = RedisOptions(
+        durability=dict.fromkeys((BUS, OTHER_BUS), durability), deduplication=window, time_by=build.clock
+    )
+    return RedisEngine(build.url, (BUS, OTHER_BUS), clock=build.clock, identifiers=build.identifiers, options=options)
+
+
+def _redis_kind(name: str, topology: str, durability: Durability = "local") -> EngineKind:
+    return EngineKind(
+        name=name,
+        survives_reopen=True,
+        begins_epoch_at_open=False,
+        is_shared=True,
+        build=lambda build: _redis(build, durability),
+        topology=topology,
+    )
+
+
 ENGINES: Final = (
     EngineKind(
         name="memory",
@@ -183,4 +210,10 @@ ENGINES: Final = (
         is_shared=False,
         build=lambda build: _sqlite(build.directory / "events.db", build),
     ),
+    _redis_kind("redis", "redis"),
+    _redis_kind("valkey", "valkey"),
+    _redis_kind("sentinel", "sentinel"),
+    _redis_kind("sentinel-replicated", "sentinel", "replicated"),
+    _redis_kind("cluster", "cluster"),
+    _redis_kind("valkey-cluster-replicated", "valkey-cluster", "replicated"),
 )
