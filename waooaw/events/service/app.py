@@ -106,7 +106,8 @@ def bus_options(settings: Settings) -> BusOptions:
 async def begin_epochs(settings: Settings, names: Sequence[str]) -> dict[str, Epoch]:
     """Begin an epoch of each of some buses in the store of the settings; return them by bus.
 
-    Raises `InvalidSettingError` for a bus that is not in the settings and a store that is not there, and what `Engine.open` raises.
+    Raises `InvalidSettingError` for a bus that is not in the settings and a store that is not there, and what
+    `Engine.open` raises.
     """
     for name in names:
         if name not in settings.buses:
