@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.redis_servers.cluster import RedisCluster
+from tests.redis_servers.partition import Partition, Side
 from tests.redis_servers.program import PROGRAMS, Program
 from tests.redis_servers.sentinel_group import SentinelGroup
 from tests.redis_servers.server import Encryption, Login, Place, RedisServer
@@ -13,11 +14,13 @@ __all__ = [
     "PROGRAMS",
     "Encryption",
     "Login",
+    "Partition",
     "Place",
     "Program",
     "RedisCluster",
     "RedisServer",
     "SentinelGroup",
+    "Side",
     "Standalone",
     "Topology",
 ]

@@ -89,10 +89,16 @@ class SentinelGroup(Topology):
         return [await self.primary_of("")]
 
     async def primary_of(self, key: str) -> RedisServer:  # noqa: ARG002 - one primary holds every key
-        """See Topology; what the first Sentinel that runs says."""
-        sentinel = next(server for server in self.sentinels if server.is_running and not server.is_suspended)
-        host, port = await sentinel.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
-        return next(server for server in self.data if (server.host, server.port) == (host, int(port)))
+        """See Topology; what the Sentinel says that knows of the newest failover: a parted one does not."""
+        newest = -1
+        found = None
+        for sentinel in self.sentinels:
+            if sentinel.is_running and not sentinel.is_suspended:
+                said = _pairs(await sentinel.cli("SENTINEL", "MASTER", SERVICE))
+                if int(said["config-epoch"]) > newest:
+                    newest = int(said["config-epoch"])
+                    found = (said["ip"], int(said["port"]))
+        return next(server for server in self.data if (server.host, server.port) == found)
 
     async def fail_over(self, key: str = "") -> RedisServer:
         """Have the Sentinels promote the replica; return once it is the primary.

@@ -44,10 +44,14 @@ _SETTINGS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server runs: the address that it listens on, and the command that brings it there."""
+    """Where a server runs: the address that others know it by, and the command that brings it there.
+
+    It listens on the addresses of ``also`` too; the first of them is the one that a test reaches it by.
+    """
 
     host: str = LOOPBACK
     prefix: Sequence[str] = ()
+    also: Sequence[str] = ()
 
 
 HERE: Final = Place()
@@ -97,6 +101,7 @@ class RedisServer:
         self.login = login
         self._program = program
         self._settings = dict(settings or {})
+        self._addresses = (place.host, *place.also)
         self._prefix = tuple(place.prefix)
         self._is_sentinel = is_sentinel
         self._process: subprocess.Popen[bytes] | None = None
@@ -240,7 +245,7 @@ class RedisServer:
 
     def _connection(self, seconds: float) -> Any:  # noqa: ANN401 - redis-py leaves parts of its connections untyped
         options: dict[str, Any] = {
-            "host": self.host,
+            "host": self._addresses[min(1, len(self._addresses) - 1)],
             "port": self.port,
             "socket_timeout": seconds,
             "socket_connect_timeout": seconds,
@@ -261,7 +266,7 @@ class RedisServer:
         )
 
     def _lines(self) -> list[str]:
-        settings = {"bind": self.host, "dir": str(self.folder), "port": str(self.port)}
+        settings = {"bind": " ".join(self._addresses), "dir": str(self.folder), "port": str(self.port)}
         if self.encryption is not None:
             settings |= {
                 "port": "0",

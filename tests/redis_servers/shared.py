@@ -1,4 +1,4 @@
-"""A fixture that shares one running topology of a kind among all tests of a run: each conftest that wants it imports it.
+"""A fixture by which all tests of a run share one running topology of a kind: a conftest that wants it imports it.
 
     from tests.redis_servers.shared import redis_topology  # noqa: F401
 

@@ -109,6 +109,17 @@ class Topology(ABC):
         await self._start_servers()
         await self.wait_whole()
 
+    async def wait_in_sync(self, key: str = "") -> None:
+        """Return once the replicas of a key's primary have all that it had accepted when this was called."""
+        primary = await self.primary_of(key)
+        _, offset, _ = await primary.cli("ROLE")
+
+        async def have_it() -> bool:
+            _, _, replicas = await primary.cli("ROLE")
+            return bool(replicas) and all(int(reached) >= offset for _, _, reached in replicas)
+
+        await until(have_it, "replica in sync")
+
     def close(self) -> None:
         """Kill every server and remove the files. Harmless where it is closed."""
         for server in self.servers:

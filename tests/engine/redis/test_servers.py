@@ -118,7 +118,7 @@ async def test_sentinels_replace_a_primary_that_is_gone(program: Program) -> Non
     async with SentinelGroup(program) as group:
         first, second = group.data
         await first.cli("SET", "key", "value")
-        assert await first.cli("WAIT", 1, 1000) == 1
+        await group.wait_in_sync()
         assert await group.kill_primary() is first
         assert await group.wait_promoted(first) is second
         assert await second.cli("GET", "key") == "value"
@@ -154,9 +154,11 @@ async def test_cluster_hands_slots_over_and_moves_them(program: Program) -> None
         await cluster.move_slot("{default}", other)
         assert await cluster.primary_of("{default}") is other
         assert await other.cli("GET", "{default}:key") == "value"
+        await cluster.wait_in_sync("{default}")
         promoted = await cluster.fail_over("{default}")
         assert await cluster.primary_of("{default}") is promoted
         assert await promoted.cli("GET", "{default}:key") == "value"
+        await cluster.wait_in_sync("{default}")
         successor = await cluster.kill_and_wait("{default}")
         assert successor is other
         assert await other.cli("GET", "{default}:key") == "value"
