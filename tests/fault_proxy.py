@@ -208,10 +208,11 @@ class FaultProxy:
         if swallowed:
             self.swallowed_bytes += len(chunk)
             return
-        if self.delay_seconds:
-            await asyncio.sleep(self.delay_seconds)
+        due = time.monotonic() + self.delay_seconds
         if self.bytes_per_second is not None:
-            await asyncio.sleep(len(chunk) / self.bytes_per_second)
+            due += len(chunk) / self.bytes_per_second
+        while (left := due - time.monotonic()) > 0:
+            await asyncio.sleep(left)
         writer.write(chunk)
         await writer.drain()
 
