@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.event_samples import entry
 from waooaw.events.bus.event_bus import BusOptions, EventBus
-from waooaw.events.engine.contract import Frame, Page, Tip
+from waooaw.events.engine.contract import Frame, Page, Registration, Tip
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.errors import RoutesChangedError, WowEventError
 from waooaw.events.event import Entry
@@ -45,6 +45,7 @@ class TestedEngine(SqliteEngine):
         self.appended: list[int] = []
         self.reads: list[tuple[Position, Position]] = []
         self.registrations = 0
+        self.fails_registration: WowEventError | None = None
         self.fails_before: WowEventError | Exception | None = None
         self.fails_after: WowEventError | Exception | None = None
         self.fails_reads: WowEventError | None = None
@@ -56,10 +57,13 @@ class TestedEngine(SqliteEngine):
             bus, lambda told: None if isinstance(told, Frame) and self.loses(told) else listener(told)
         )
 
-    async def register(self, bus: str):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as the engine's
-        """Count registrations."""
+    async def register(self, bus: str, *, patience_seconds: float = 2.0) -> Registration:
+        """Count registrations, and fail before one."""
+        error, self.fails_registration = self.fails_registration, None
+        if error is not None:
+            raise error
         self.registrations += 1
-        return await super().register(bus)
+        return await super().register(bus, patience_seconds=patience_seconds)
 
     async def append(
         self,
@@ -97,7 +101,7 @@ class TestedEngine(SqliteEngine):
 
 
 @asynccontextmanager
-async def running(engine: SqliteEngine, clock: ManualClock, **options: int) -> AsyncIterator[EventBus]:
+async def running(engine: SqliteEngine, clock: ManualClock, **options: float) -> AsyncIterator[EventBus]:
     """Open an engine and run a bus over it."""
     async with AsyncExitStack() as stack:
         await engine.open(stack)
@@ -106,7 +110,7 @@ async def running(engine: SqliteEngine, clock: ManualClock, **options: int) -> A
             BUS,
             clock=clock,
             identifiers=SequentialIdentifiers(),
-            options=BusOptions(**options),  # type: ignore[arg-type]  # the limits in bytes, which are numbers
+            options=BusOptions(**options),  # type: ignore[arg-type]  # limits, which are numbers
         )
         yield await stack.enter_async_context(bus)
 

@@ -246,11 +246,18 @@ class RestlessEngine(TestedEngine):
     """An engine whose routes have changed each time."""
 
     async def append(
-        self, bus: str, writer: str, sequence: int, routes_version: str, entries: Sequence[Entry]
+        self,
+        bus: str,
+        writer: str,
+        sequence: int,
+        routes_version: str,
+        entries: Sequence[Entry],
+        *,
+        patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Refuse."""
         self.routes_wanted = routes_version + "'"
-        return await super().append(bus, writer, sequence, routes_version, entries)
+        return await super().append(bus, writer, sequence, routes_version, entries, patience_seconds=patience_seconds)
 
 
 async def test_routes_that_never_settle_are_given_up() -> None:

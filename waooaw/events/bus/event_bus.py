@@ -41,6 +41,7 @@ class BusOptions:
     acceptance: AcceptanceLimits = field(default_factory=AcceptanceLimits)
     retention: RetentionLimits = field(default_factory=RetentionLimits)
     waiting_bytes_max: int = 64 * 1024 * 1024
+    publish_wait_seconds: float = 2.0
     ring_bytes_max: int = 64 * 1024 * 1024
 
 
@@ -56,7 +57,14 @@ class EventBus:
         self.store = EventStore(engine, name, clock)
         self.acceptance = Acceptance(options.acceptance, clock, identifiers)
         self.retention = options.retention
-        self._publisher = Publisher(engine, name, self.metrics, clock, waiting_bytes_max=options.waiting_bytes_max)
+        self._publisher = Publisher(
+            engine,
+            name,
+            self.metrics,
+            clock,
+            waiting_bytes_max=options.waiting_bytes_max,
+            wait_seconds=options.publish_wait_seconds,
+        )
         blocks = LogBlocks(engine, name)
         self._hub = Hub(engine, name, blocks, self.metrics, clock, ring_bytes_max=options.ring_bytes_max)
         self._source = StreamSource(name, engine, self._hub, blocks, self.metrics)

@@ -3,19 +3,24 @@
 Rule 1: one append in flight. While it runs, what arrives forms the next; no timer: an idle bus appends at once.
 Rule 2: what waits is bounded in bytes; beyond that a publish is refused before anything of it is taken.
 Rule 3: every submission is answered, whatever happens to the append that carried it.
+Rule 4: a submission waits for a store that is away until its time is over. Until then what is certainly not stored goes
+back to the front and is tried again, in order; what may be stored is never tried again: it is answered as unknown.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.errors import (
     DrainingError,
+    EngineDeniedError,
+    EngineUnavailableError,
     OverloadedError,
     RoutesChangedError,
+    SupersededError,
     UnavailableError,
     WowEventError,
     WriterUnknownError,
@@ -39,6 +44,9 @@ APPEND_BYTES_MAX: Final = 1024 * 1024
 ROUTES_TRIES_MAX: Final = 10
 """Appends refused for changed routes in a row; changes are joined for 20 ms, so a healthy bus never comes close."""
 
+PAUSE_SECONDS: Final = 0.05
+"""Before the next try where an append failed though nobody's time is over: an engine waits by itself, as a rule."""
+
 
 @dataclass(slots=True)
 class _Submission:
@@ -46,8 +54,9 @@ class _Submission:
 
     entries: Sequence[Entry]
     size_bytes: int
-    answers: list[Receipt | WowEventError]
+    deadline: float
     answered: asyncio.Future[list[Receipt | WowEventError]]
+    answers: list[Receipt | WowEventError] = field(default_factory=list)
     taken: int = 0
 
 
@@ -58,13 +67,23 @@ _Share = tuple[_Submission, int]
 class Publisher:
     """Appends to one bus as its one writer. Close it to finish what was accepted and refuse the rest."""
 
-    def __init__(self, log: EventLog, bus: str, metrics: EventMetrics, clock: Clock, *, waiting_bytes_max: int) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        bus: str,
+        metrics: EventMetrics,
+        clock: Clock,
+        *,
+        waiting_bytes_max: int,
+        wait_seconds: float,
+    ) -> None:
         self._log = log
         self._bus = bus
         self._metrics = metrics
         self._clock = clock
         self._append_began: float | None = None
         self._waiting_bytes_max = waiting_bytes_max
+        self._wait_seconds = wait_seconds
         self._waiting_bytes = 0
         self._pending: deque[_Submission] = deque()
         self._running: asyncio.Task[None] | None = None
@@ -93,7 +112,8 @@ class Publisher:
         size_bytes = sum([len(entry.body) for entry in entries])
         self._admit(entries, size_bytes)
         loop = asyncio.get_running_loop()
-        submission = _Submission(entries, size_bytes, [], loop.create_future())
+        deadline = self._clock.monotonic() + self._wait_seconds
+        submission = _Submission(entries, size_bytes, deadline, loop.create_future())
         self._waiting_bytes += size_bytes
         self._pending.append(submission)
         if self._running is None:
@@ -125,7 +145,7 @@ class Publisher:
             while self._pending:
                 entries, shares = self._take()
                 self._append_began = self._clock.monotonic()
-                self._answer(shares, await self._append(entries))
+                await self._append(entries, shares)
         finally:
             self._running = None
             self._append_began = None
@@ -150,10 +170,9 @@ class Publisher:
             self._pending.popleft()
         return entries, shares
 
-    async def _append(self, entries: list[Entry]) -> Sequence[Receipt | WowEventError]:
+    async def _append(self, entries: list[Entry], shares: list[_Share]) -> None:
         try:
-            answers = await self._append_matched(entries)
-            self._metrics.published(entries, answers)
+            answers = await self._append_matched(entries, shares[0][0].deadline)
         except WowEventError as error:
             refusal = error
         except Exception as error:  # noqa: BLE001 - a defect in an engine must not leave its callers waiting for ever
@@ -161,30 +180,69 @@ class Publisher:
             refusal.__cause__ = error
             self._metrics.failed(error)
         else:
-            return answers
-        if isinstance(refusal, WriterUnknownError) or getattr(refusal, "outcome", "") == "unknown":
+            self._metrics.published(entries, answers)
+            self._answer(shares, answers)
+            return
+        is_unknown = getattr(refusal, "outcome", "") == "unknown"
+        if is_unknown or isinstance(refusal, SupersededError):
             self._writer = None  # its next sequence may be taken: what comes next must not get this append's answers
-        refused = [refusal] * len(entries)
-        self._metrics.published(entries, refused)
-        return refused
+        is_away = isinstance(refusal, EngineUnavailableError) and not isinstance(refusal, EngineDeniedError)
+        over = self._put_back(shares) if is_away and not is_unknown else shares
+        refused = [refusal] * sum(count for _, count in over)
+        self._metrics.published(entries[: len(refused)], refused)
+        self._answer(over, refused)
+        if not over:
+            await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _append_matched(self, entries: list[Entry]) -> Sequence[Receipt | WowEventError]:
+    def _put_back(self, shares: list[_Share]) -> list[_Share]:
+        """Put what can wait longer back to the front; return the shares whose time is over: the oldest come first."""
+        now = self._clock.monotonic()
+        over = [share for share in shares if share[0].deadline <= now]
+        for submission, count in reversed(shares[len(over) :]):
+            if submission.taken == len(submission.entries):  # else it is in the queue still
+                self._pending.appendleft(submission)
+            submission.taken -= count
+        return over
+
+    async def _append_matched(self, entries: list[Entry], deadline: float) -> Sequence[Receipt | WowEventError]:
+        is_known_anew = False
         for _ in range(ROUTES_TRIES_MAX):
-            writer = self._writer or await self._register()
             try:
-                answers = await self._log.append(self._bus, writer, self._sequence + 1, self._routes_version, entries)
+                return await self._append_once(entries, deadline)
             except RoutesChangedError as error:
                 self._routes_version = error.routes_version
-            else:
-                self._sequence += 1
-                return answers
+            except WriterUnknownError as error:
+                self._writer = None
+                if is_known_anew or error.outcome != "not_stored":
+                    raise
+                is_known_anew = True
         message = "the routes of the bus change faster than events can be matched"
         raise UnavailableError(message)
 
-    async def _register(self) -> str:
-        registration = await self._log.register(self._bus)
+    async def _append_once(self, entries: list[Entry], deadline: float) -> Sequence[Receipt | WowEventError]:
+        writer = self._writer or await self._register(deadline)
+        answers = await self._log.append(
+            self._bus,
+            writer,
+            self._sequence + 1,
+            self._routes_version,
+            entries,
+            patience_seconds=self._patience_seconds(deadline),
+        )
+        self._sequence += 1
+        return answers
+
+    async def _register(self, deadline: float) -> str:
+        try:
+            registration = await self._log.register(self._bus, patience_seconds=self._patience_seconds(deadline))
+        except UnavailableError as error:
+            error.outcome = "not_stored"  # whatever became of the registration, the events were not sent yet
+            raise
         self._writer, self._routes_version, self._sequence = registration.writer, registration.routes_version, 0
         return registration.writer
+
+    def _patience_seconds(self, deadline: float) -> float:
+        return max(deadline - self._clock.monotonic(), 0.0)
 
     def _answer(self, shares: list[_Share], answers: Sequence[Receipt | WowEventError]) -> None:
         start = 0

@@ -112,8 +112,11 @@ class ReplicaRecord:
 class EventLog(Protocol):
     """The append-only record of accepted events, one a bus."""
 
-    async def register(self, bus: str) -> Registration:
-        """Make the caller a writer of a bus. A writer keeps at most one append in flight."""
+    async def register(self, bus: str, *, patience_seconds: float = 2.0) -> Registration:
+        """Make the caller a writer of a bus. A writer keeps at most one append in flight.
+
+        ``patience_seconds`` is how long the engine may wait for its store.
+        """
         ...
 
     async def append(
@@ -131,7 +134,8 @@ class EventLog(Protocol):
         ``patience_seconds`` is how long the engine may wait for its store, and try again under the same sequence.
 
         * ``sequence`` grows by one with each append of a writer. The last one again: the same answer, nothing stored.
-          An older one: `SupersededError`. A writer that is not registered: `WriterUnknownError`, nothing stored.
+          An older one: `SupersededError`. A writer that is not registered: `WriterUnknownError`; its outcome is
+          ``not_stored`` where this sequence cannot have come before.
         * ``routes_version`` other than the current one: `RoutesChangedError` with the current one, nothing stored.
         * Positions grow in the order of ``entries`` and are greater than every earlier one, whatever the clock does.
         * An entry whose ``source`` and given ``id`` are in the deduplication window, or earlier in ``entries``, is not

@@ -99,6 +99,7 @@ def bus_options(settings: Settings) -> BusOptions:
             max_bytes=settings.retention_bytes,
         ),
         waiting_bytes_max=settings.waiting_bytes_max // share,
+        publish_wait_seconds=settings.publish_wait_seconds,
         ring_bytes_max=settings.ring_bytes_max // share,
     )
 

@@ -55,7 +55,7 @@ class Appender:
         self.refusal: UnavailableError | None = None
         """Why the last append was refused by a server that is there; it counts until one succeeds."""
 
-    async def register(self, patience_seconds: float = 2.0) -> Registration:
+    async def register(self, patience_seconds: float) -> Registration:
         """Make the caller a writer."""
         session = await self._bus.keeper.session(patience_seconds)
         writer = self._bus.identifiers.new_token()

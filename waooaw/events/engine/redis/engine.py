@@ -193,7 +193,7 @@ class RedisEngine:
         await bus.refresh(session)
 
     async def _watch(self, bus: RedisBus) -> None:
-        """Compare with the writer's node, and now and then look how it is set up."""
+        """Compare with the writer's node, and look how it is set up: now and then, and while that is a problem."""
         loop = asyncio.get_running_loop()
         examine_at = loop.time() + EXAMINE_SECONDS
         while True:
@@ -203,7 +203,7 @@ class RedisEngine:
                 continue
             try:
                 await bus.compare(session)
-                if loop.time() >= examine_at:
+                if loop.time() >= examine_at or bus.examination.problem is not None:
                     examine_at = loop.time() + EXAMINE_SECONDS
                     await bus.examination.examine(session.reading, is_start=False)
             except (UnavailableError, RedisError) as error:
@@ -243,10 +243,10 @@ class RedisEngine:
 
     # EventLog ---------------------------------------------------------------------------------------------------------
 
-    async def register(self, bus: str) -> Registration:
+    async def register(self, bus: str, *, patience_seconds: float = 2.0) -> Registration:
         """Make the caller a writer of a bus."""
         async with self._call(bus) as found:
-            return await found.appender.register()
+            return await found.appender.register(patience_seconds)
 
     async def append(
         self,

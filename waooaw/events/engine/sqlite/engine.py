@@ -169,7 +169,7 @@ class SqliteEngine:
 
     # EventLog ---------------------------------------------------------------------------------------------------------
 
-    async def register(self, bus: str) -> Registration:
+    async def register(self, bus: str, *, patience_seconds: float = 2.0) -> Registration:  # noqa: ARG002 - as below
         """Make the caller a writer of a bus."""
         self._log(bus)
         writer = self._identifiers.new_token()
