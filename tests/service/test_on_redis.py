@@ -102,7 +102,8 @@ async def test_replicas_are_one_service(redis: RedisServer, tmp_path: Path) -> N
 
 async def test_redis_away_and_back(redis: RedisServer, tmp_path: Path) -> None:
     """Not ready within 3 s, degraded with the reason, publishes told when to come back; then all goes on, no gap."""
-    async with services(tmp_path, redis) as (service,), opened(service.port) as socket:
+    variables = {"WOWEVENT_PUBLISH_WAIT_SECONDS": "0.5"}
+    async with services(tmp_path, redis, variables=variables) as (service,), opened(service.port) as socket:
         await socket.ask(op="stream", id="1")
         assert (await publish(service, event_type="a.before")).status == 200
 
@@ -117,7 +118,9 @@ async def test_redis_away_and_back(redis: RedisServer, tmp_path: Path) -> None:
         began = time.monotonic()
         health = await get(service, "/health")
         health_seconds = time.monotonic() - began
+        began = time.monotonic()
         refused = await publish(service)
+        refused_seconds = time.monotonic() - began
         ready = (await call(service.port, "GET", "/ready")).json()
         cluster = await get(service, "/v1/cluster")
         await redis.start()
@@ -131,6 +134,7 @@ async def test_redis_away_and_back(redis: RedisServer, tmp_path: Path) -> None:
     assert noticed_seconds < 3
     assert back_seconds < 3
     assert health_seconds < 0.5
+    assert 0.4 < refused_seconds < 1.9
     assert (health["status"], health["redis"], health["event_bus"]) == ("degraded", "disconnected", "running")
     assert health["reason"].startswith("engine_")
     assert "since" in health

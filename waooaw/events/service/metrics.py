@@ -9,7 +9,7 @@ from aiohttp import web
 
 from waooaw.events.errors import NotAcceptableError
 from waooaw.events.media_type import negotiate
-from waooaw.events.service.bus_totals import sum_buses
+from waooaw.events.service.bus_totals import sum_buses, sum_types
 from waooaw.events.service.cluster import cluster_members
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS, expose
@@ -41,7 +41,8 @@ def _latency(histogram: LatencyHistogram) -> dict[str, float | int | None]:
 def metrics_members(context: Context) -> dict[str, Any]:
     """Return the metrics as JSON has them."""
     uptime_seconds = context.bus.metrics.uptime_seconds
-    sums = sum_buses([bus.metrics for bus in context.buses.values()])
+    counted = [bus.metrics for bus in context.buses.values()]
+    sums = sum_buses(counted)
     return {
         "timestamp": format_timestamp(context.clock.now_ms()),
         "uptime_seconds": round(uptime_seconds, 3),
@@ -50,7 +51,8 @@ def metrics_members(context: Context) -> dict[str, Any]:
         "latency": _latency(sums.totals.latency),
         "subscribers": subscriber_members(context),
         "event_types": {
-            name: count_members(counts) | {"latency": _latency(counts.latency)} for name, counts in sums.types.items()
+            name: count_members(counts) | {"latency": _latency(counts.latency)}
+            for name, counts in sum_types(counted).items()
         },
         "buses": {
             name: {
