@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 from waooaw.events.engine.redis.pace import Pace
@@ -21,7 +22,7 @@ def test_failures_slow_down() -> None:
 
     turns = [7.0 + pace.take_turn(7.0) for _ in range(100)]
 
-    pauses = [later - earlier for earlier, later in zip(turns, turns[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(turns)]
     assert min(pauses) >= 0.1
     assert len({round(pause, 6) for pause in pauses}) > 90
 
