@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.errors import WowEventError
@@ -11,7 +12,8 @@ from waooaw.events.retention import LogSize, RetentionLimits, TrimPlan, plan_tri
 
 if TYPE_CHECKING:
     from waooaw.events.clock import Clock
-    from waooaw.events.engine.contract import Engine
+    from waooaw.events.engine.contract import Engine, LogState
+    from waooaw.events.position import Position
 
 _log = logging.getLogger("wowevent.retention")
 
@@ -23,6 +25,9 @@ PAUSE_SECONDS: Final = 0.01
 
 INTERVAL_SECONDS: Final = 5.0
 """Between two looks: by how much a log may be over its limits, at a few thousand events a second some megabytes."""
+
+STALE_PAUSES_MAX: Final = 100
+"""Pauses for a state that has not followed the last step: engines that ask their store follow in half a second."""
 
 
 class RetentionJob:
@@ -36,19 +41,34 @@ class RetentionJob:
 
     def plan(self) -> TrimPlan:
         """Decide what has to go now."""
-        state = self._engine.state(self._bus)
+        return self._plan_for(self._engine.state(self._bus))
+
+    def _plan_for(self, state: LogState) -> TrimPlan:
         size = LogSize(first=state.first, last=state.history.last, events=state.events, size_bytes=state.size_bytes)
-        return plan_trim(self._limits, size, self._clock.now_ms())
+        return plan_trim(self._limits_for(state), size, self._clock.now_ms())
+
+    def _limits_for(self, state: LogState) -> RetentionLimits:
+        """Return the limits, narrowed to what the engine has room for."""
+        sizes = [size for size in (self._limits.max_bytes, state.size_bytes_max) if size is not None]
+        return replace(self._limits, max_bytes=max(min(sizes), 1)) if sizes else self._limits
 
     async def trim(self) -> int:
-        """Trim until the log is within its limits; return how many events went."""
-        removed = 0
-        while (plan := self.plan()).needed:
-            count = await self._engine.trim(self._bus, plan, limit=STEP_EVENTS)
-            if count == 0:
+        """Trim until the log is within its limits; return how many events went.
+
+        A step that removes nothing ends it: another replica trims this log. The next look comes after the interval.
+        """
+        removed = stale_pauses = 0
+        stepped_from: Position | None = None
+        while (plan := self._plan_for(state := self._engine.state(self._bus))).needed:
+            if state.first != stepped_from:
+                stale_pauses, stepped_from = 0, state.first
+                count = await self._engine.trim(self._bus, plan, limit=STEP_EVENTS)
+                if count == 0:
+                    break
+                removed += count
+            elif (stale_pauses := stale_pauses + 1) > STALE_PAUSES_MAX:
                 break
-            removed += count
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)  # a state that still holds what the last step removed demands it twice
         return removed
 
     async def run(self) -> None:
