@@ -256,3 +256,15 @@ async def test_real_servers_as_they_come(tmp_path: Path, program: Program) -> No
             assert "allkeys-lru" in refusal
             await call(connection, "CONFIG", "SET", "maxmemory-policy", "noeviction")
             assert judge(await asked(connection), LOCAL) == verdict
+
+
+@pytest.mark.parametrize(
+    ("enabled", "coverage", "warned"), [("1", "yes", True), ("1", "no", False), ("0", "yes", False)]
+)
+def test_a_cluster_whose_buses_fail_together(enabled: str, coverage: str, *, warned: bool) -> None:
+    """One primary that is down takes the whole cluster with it unless it is told not to: the operator is warned."""
+    config = {"cluster-require-full-coverage": coverage}
+
+    verdict = judge(ServerReport({"redis_version": "7.0.15", "cluster_enabled": enabled}, config), {"local"})
+
+    assert any("cluster-require-full-coverage" in text for text in verdict.warnings) is warned

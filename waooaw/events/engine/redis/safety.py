@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     from waooaw.events.receipt import Durability
 
+FULL_COVERAGE: Final = "cluster-require-full-coverage"
+
 CONFIG_NAMES: Final = (
     "appendonly",
     "appendfsync",
     "no-appendfsync-on-rewrite",
     "client-output-buffer-limit",
     "min-replicas-max-lag",
+    FULL_COVERAGE,
 )
 """What to ask CONFIG GET for: it takes several names at once since Redis 7.0."""
 
@@ -165,6 +168,11 @@ def _warnings(report: ServerReport, durability: Collection[Durability]) -> Itera
     if "maxmemory_policy" not in report.info:
         yield "the server does not tell its maxmemory-policy; make sure that it is noeviction, or events get lost"
     yield from _pubsub_warnings(report)
+    if report.info.get("cluster_enabled") == "1" and (report.config or {}).get(FULL_COVERAGE) == "yes":
+        yield (
+            "cluster-require-full-coverage is yes: while one primary is down, all buses of the cluster are. Set it to "
+            "no on every node, and only the buses of that primary wait"
+        )
     if "replicated" in durability:
         yield from _replication_warnings(report)
 
