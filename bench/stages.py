@@ -249,8 +249,7 @@ async def _write(payload: bytes) -> float:
             for transport in transports:
                 transport.write(payload)
             await asyncio.sleep(0)
-            # No event tells that a transport has nothing left; each turn of the loop lets all of them write.
-            while any(transport.get_write_buffer_size() for transport in transports):  # noqa: ASYNC110
+            while any(transport.get_write_buffer_size() for transport in transports):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0)
         spent = time.thread_time() - began
     return spent / (_WRITE_FRAMES * _READERS)

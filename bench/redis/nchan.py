@@ -101,22 +101,25 @@ def nchan_command(redis_url: str) -> Callable[[int, Path], Sequence[str]]:
 
     def start(port: int, directory: Path) -> Sequence[str]:
         path = directory / "nginx.conf"
-        user = f"user {getpass.getuser()};\n" if os.geteuid() == 0 else ""
-        path.write_text(
-            _CONFIGURATION.format(
-                module=module,
-                user=user,
-                directory=directory,
-                messages_max=MESSAGES_MAX,
-                redis_url=redis_url,
-                host=HOST,
-                port=port,
-            ),
-            encoding="utf-8",
-        )
+        path.write_text(configuration(module, redis_url, port, directory), encoding="utf-8")
         return [nginx, "-e", "stderr", "-p", str(directory), "-c", str(path)]
 
     return start
+
+
+def configuration(module: str, redis_url: str, port: int, directory: Path) -> str:
+    """Return nginx' configuration: one worker, everything it writes below `directory`, messages kept in Redis."""
+    # The superuser's worker would change to a user who may not enter the directory.
+    user = f"user {getpass.getuser()};\n" if os.geteuid() == 0 else ""
+    return _CONFIGURATION.format(
+        module=module,
+        user=user,
+        directory=directory,
+        messages_max=MESSAGES_MAX,
+        redis_url=redis_url,
+        host=HOST,
+        port=port,
+    )
 
 
 def module_line(built: str) -> str:
