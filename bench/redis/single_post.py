@@ -27,13 +27,7 @@ _TARGET: Final = Target(comparison=">=", bound=1.0)
 def run(context: Context) -> Report:
     """Measure both in turns on one Redis, each time with a channel of nchan's that is new."""
     (body,) = real_events(1)
-    wrk = Wrk.posting(
-        body,
-        context.directory,
-        connections=_CONNECTIONS,
-        warm_up_seconds=context.warm_up_seconds,
-        seconds=context.seconds,
-    )
+    wrk = Wrk.posting(body, context, connections=_CONNECTIONS)
     channels = (f"round{number}" for number in itertools.count())
     with (
         running_redis(context) as store,

@@ -17,6 +17,7 @@ from bench.server import HOST
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.report import Context
     from bench.server import Server
 
 _SCRIPT: Final = """\
@@ -44,15 +45,20 @@ class Wrk:
     script: Path
 
     @classmethod
-    def posting(cls, body: bytes, directory: Path, *, connections: int, warm_up_seconds: float, seconds: float) -> Wrk:
-        """Write the body and the script into `directory`. Raises BenchError where wrk is not installed."""
+    def posting(cls, body: bytes, context: Context, *, connections: int) -> Wrk:
+        """Write the body and the script into the run's directory. Raises BenchError where wrk is not installed."""
         if shutil.which("wrk") is None:
             raise BenchError("wrk is not installed: on Debian and Ubuntu, apt-get install wrk")
-        path = directory / "body.json"
+        path = context.directory / "body.json"
         path.write_bytes(body)
-        script = directory / "post.lua"
+        script = context.directory / "post.lua"
         script.write_text(wrk_script(path), encoding="utf-8")
-        return cls(connections=connections, warm_up_seconds=warm_up_seconds, seconds=seconds, script=script)
+        return cls(
+            connections=connections,
+            warm_up_seconds=context.warm_up_seconds,
+            seconds=context.seconds,
+            script=script,
+        )
 
     def drive(self, server: Server, path: str) -> Window:
         """Post to `path` for one round. Raises BenchError where a request failed or was refused."""
