@@ -17,7 +17,7 @@ from waooaw.events.bound import EARLIEST, After, At
 from waooaw.events.bus import stream as stream_module
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.engine.contract import LogState
-from waooaw.events.errors import StorageFailedError
+from waooaw.events.outages import StorageFailedError
 from waooaw.events.pattern import PatternSet
 from waooaw.events.position import BEGINNING, Position
 from waooaw.events.retention import TrimPlan

@@ -13,7 +13,7 @@ from tests.event_samples import entries, entry, event_json
 from waooaw.events.bound import EARLIEST
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.bus.metrics import OTHER, TYPES_MAX
-from waooaw.events.errors import StorageFullError
+from waooaw.events.outages import StorageFullError
 
 
 @pytest.fixture

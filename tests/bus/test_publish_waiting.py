@@ -11,16 +11,16 @@ from tests.bus.running import TestedEngine, running, turns, until
 from tests.conformance.engines import stored
 from tests.event_samples import entries, entry
 from waooaw.events.bus.event_bus import EventBus
-from waooaw.events.errors import (
+from waooaw.events.errors import WowEventError
+from waooaw.events.event import Entry
+from waooaw.events.outages import (
     EngineDeniedError,
     EngineLoadingError,
     EngineUnavailableError,
     OverloadedError,
     UnavailableError,
-    WowEventError,
     WriterUnknownError,
 )
-from waooaw.events.event import Entry
 from waooaw.events.receipt import Receipt
 
 Answers = list[Receipt | WowEventError]

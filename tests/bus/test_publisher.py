@@ -12,16 +12,16 @@ from tests.conformance.engines import stored
 from tests.event_samples import entries, entry
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.bus.publisher import ROUTES_TRIES_MAX
-from waooaw.events.errors import (
+from waooaw.events.errors import WowEventError
+from waooaw.events.event import Entry
+from waooaw.events.outages import (
     DrainingError,
     OverloadedError,
     StorageFailedError,
     StorageFullError,
     UnavailableError,
-    WowEventError,
     WriterUnknownError,
 )
-from waooaw.events.event import Entry
 from waooaw.events.receipt import Receipt
 
 KIB = 1024

@@ -13,7 +13,7 @@ from waooaw.events.bus import retention_job
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.bus.retention_job import STALE_PAUSES_MAX, STEP_EVENTS, RetentionJob
 from waooaw.events.engine.contract import LogState
-from waooaw.events.errors import StorageFullError
+from waooaw.events.outages import StorageFullError
 from waooaw.events.retention import RetentionLimits, TrimPlan
 from waooaw.events.testing import SequentialIdentifiers
 

@@ -11,7 +11,8 @@ import pytest
 from tests.client.faulty_proxy import FaultyProxy, http_answer
 from tests.service_process import ServiceProcess, free_port
 from waooaw.events import Delivered, Event, GapMessage, Receipt, WowEventError, connect
-from waooaw.events.errors import InvalidEventError, StorageFullError, UnavailableError
+from waooaw.events.errors import InvalidEventError
+from waooaw.events.outages import StorageFullError, UnavailableError
 from waooaw.events.stream_message import StreamStatus
 
 PROBLEM = {"Content_Type": "application/problem+json"}

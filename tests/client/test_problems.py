@@ -7,15 +7,9 @@ import json
 import pytest
 
 from waooaw.events.client.problem import error_of_answer, error_of_members
-from waooaw.events.errors import (
-    ERRORS,
-    NotAvailableError,
-    NotAvailableFieldError,
-    RoutesChangedError,
-    UnavailableError,
-    Violation,
-    WowEventError,
-)
+from waooaw.events.error_table import ERRORS
+from waooaw.events.errors import NotAvailableError, NotAvailableFieldError, RoutesChangedError, Violation, WowEventError
+from waooaw.events.outages import UnavailableError
 from waooaw.events.service.problems import problem
 
 URL = "http://bus"

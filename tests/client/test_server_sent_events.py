@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from waooaw.events.client import server_sent_events
 from waooaw.events.client.server_sent_events import ServerSentEvent, ServerSentEventParser
-from waooaw.events.errors import UnavailableError
+from waooaw.events.outages import UnavailableError
 
 STREAM = (
     b"retry: 2500\nid: c0\n\n"

@@ -7,7 +7,8 @@ import pytest
 from tests.conformance.engines import BUS, OTHER_BUS, EngineUnderTest, Heard, Writer, stored
 from tests.event_samples import entries, entry
 from waooaw.events.engine.contract import Engine
-from waooaw.events.errors import RoutesChangedError, SupersededError, WriterUnknownError
+from waooaw.events.errors import RoutesChangedError, SupersededError
+from waooaw.events.outages import WriterUnknownError
 
 
 async def test_the_same_sequence_answers_the_same_receipts(engine: Engine, writer: Writer) -> None:

@@ -18,7 +18,8 @@ from tests.docs.blocks import GUIDE
 from tests.http_call import call
 from tests.service_process import ServiceProcess
 from waooaw.events.cli.commands import NAMES, commands
-from waooaw.events.errors import ERRORS, StartupError, WowEventError
+from waooaw.events.error_table import ERRORS
+from waooaw.events.errors import StartupError, WowEventError
 from waooaw.events.service.openapi import DOCUMENT
 from waooaw.events.service.routes import ROUTES
 from waooaw.events.settings import SETTINGS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from waooaw.events.bus.metrics import OTHER, TYPES_MAX, EventMetrics
-from waooaw.events.errors import OverloadedError
+from waooaw.events.outages import OverloadedError
 from waooaw.events.service.bus_totals import sum_buses, sum_types
 from waooaw.events.testing import ManualClock
 

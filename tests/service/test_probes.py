@@ -12,16 +12,16 @@ import pytest
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.engine.contract import EngineState
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
-from waooaw.events.errors import (
+from waooaw.events.errors import WowEventError
+from waooaw.events.identifier import RandomIdentifiers
+from waooaw.events.outages import (
     DurabilityUnavailableError,
     EngineLoadingError,
     EngineUnavailableError,
     ReshardingError,
     StorageFullError,
     UnsafeEngineError,
-    WowEventError,
 )
-from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.service.context import Context
 from waooaw.events.service.open_streams import OpenStreams
 from waooaw.events.service.probes import STUCK_SECONDS, health_members, why_not_ready

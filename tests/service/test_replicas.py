@@ -17,9 +17,9 @@ from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.bus.stream import Stream
 from waooaw.events.engine.contract import ReplicaRecord
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
-from waooaw.events.errors import EngineUnavailableError
 from waooaw.events.event import Event
 from waooaw.events.identifier import RandomIdentifiers
+from waooaw.events.outages import EngineUnavailableError
 from waooaw.events.service.cluster import cluster_members, replica_members
 from waooaw.events.service.context import Context
 from waooaw.events.service.open_streams import OpenStreams

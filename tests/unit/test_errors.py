@@ -7,15 +7,9 @@ import re
 
 import pytest
 
-from waooaw.events.errors import (
-    ERRORS,
-    InvalidEventError,
-    RoutesChangedError,
-    StartupError,
-    UnavailableError,
-    Violation,
-    WowEventError,
-)
+from waooaw.events.error_table import ERRORS
+from waooaw.events.errors import InvalidEventError, RoutesChangedError, StartupError, Violation, WowEventError
+from waooaw.events.outages import UnavailableError
 
 SHARED = {"not_available"}
 """Codes of two classes: a route (404) and a field (400) that this release does not serve."""
@@ -62,6 +56,8 @@ def test_start_up_errors_are_for_the_one_who_starts() -> None:
         "storage_in_use",
         "storage_format",
         "storage_corrupt",
+        "engine_unreachable",
+        "engine_unsuitable",
     }
 
 

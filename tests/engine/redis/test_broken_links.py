@@ -11,7 +11,7 @@ from redis import exceptions
 from redis._parsers.base import BaseParser
 
 from waooaw.events.engine.redis.failure import connection_failure, is_not_executed, is_reply, reply_failure
-from waooaw.events.errors import EngineDeniedError, EngineLoadingError, EngineUnavailableError, StorageFullError
+from waooaw.events.outages import EngineDeniedError, EngineLoadingError, EngineUnavailableError, StorageFullError
 
 
 def _reply(text: str) -> exceptions.RedisError:

@@ -19,7 +19,7 @@ from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.engine.redis.address import Credentials, Node, parse_address
 from waooaw.events.engine.redis.connecting import Connector, NodeConnection, TlsFiles
 from waooaw.events.engine.redis.name_lookup import NameLookup
-from waooaw.events.errors import EngineDeniedError, EngineUnavailableError, NameResolutionError
+from waooaw.events.outages import EngineDeniedError, EngineUnavailableError, NameResolutionError
 
 SECRET: Final = "s3cret"
 NO_FILES: Final = TlsFiles()

@@ -16,7 +16,7 @@ from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.engine.redis.address import Credentials
 from waooaw.events.engine.redis.connecting import NodeConnection
 from waooaw.events.engine.redis.failure import is_not_executed, is_reply, reply_failure
-from waooaw.events.errors import (
+from waooaw.events.outages import (
     ClusterDownError,
     DurabilityUnavailableError,
     EngineBusyError,

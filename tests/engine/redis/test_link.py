@@ -16,7 +16,7 @@ from waooaw.events.engine.redis.connecting import Connector, TlsFiles
 from waooaw.events.engine.redis.link import Link
 from waooaw.events.engine.redis.name_lookup import NameLookup
 from waooaw.events.engine.redis.script import STATE
-from waooaw.events.errors import EngineUnavailableError
+from waooaw.events.outages import EngineUnavailableError
 
 SECONDS = 10.0
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from waooaw.events.engine.redis.name_lookup import LOOK_UPS_MAX, NameLookup
-from waooaw.events.errors import NameResolutionError
+from waooaw.events.outages import NameResolutionError
 
 
 class Dns:

@@ -13,11 +13,10 @@ from tests.redis_servers import PROGRAMS, Program, RedisServer, SentinelGroup, S
 from tests.redis_servers.shared import TopologyFactory
 from waooaw.events.engine.contract import Frame, Tip
 from waooaw.events.engine.redis import RedisEngine
-from waooaw.events.errors import (
+from waooaw.events.errors import EngineUnreachableError, EngineUnsuitableError
+from waooaw.events.outages import (
     DurabilityUnavailableError,
     EngineUnavailableError,
-    EngineUnreachableError,
-    EngineUnsuitableError,
     StorageFullError,
     StorageRefusedError,
     UnsafeEngineError,

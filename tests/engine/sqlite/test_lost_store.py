@@ -10,7 +10,7 @@ from tests.conformance.engines import Writer, stored
 from tests.engine.sqlite.stores import BUS, open_store
 from tests.event_samples import entries, entry
 from waooaw.events.engine.sqlite import store_file
-from waooaw.events.errors import StorageFailedError, StorageFullError
+from waooaw.events.outages import StorageFailedError, StorageFullError
 from waooaw.events.retention import TrimPlan
 
 

@@ -16,8 +16,8 @@ import pytest
 from tests.conformance.engines import Writer, stored
 from tests.engine.sqlite.stores import BUS, open_store
 from tests.event_samples import entries, entry
-from waooaw.events.engine.contract import Frame
-from waooaw.events.errors import StorageFailedError, StorageFullError, UnavailableError
+from waooaw.events.engine.contract import Frame, Tip
+from waooaw.events.outages import StorageFailedError, StorageFullError, UnavailableError
 from waooaw.events.retention import TrimPlan
 
 MIB = 1024 * 1024
@@ -123,7 +123,7 @@ async def _until_refused(writer: Writer) -> StorageFullError:
 
 async def test_a_disk_that_is_full_at_the_commit(disk: Disk) -> None:
     """An append that does not fit is taken back whole and refused; the next one that fits is stored."""
-    frames: list[Frame] = []
+    frames: list[Frame | Tip] = []
     async with open_store(disk.directory / "events.db") as engine:
         engine.listen(BUS, frames.append)
         writer = await Writer.registered(engine)
@@ -135,7 +135,7 @@ async def test_a_disk_that_is_full_at_the_commit(disk: Disk) -> None:
         assert (await _until_refused(writer)).outcome == "not_stored"
         before = await stored(engine)
         assert engine.state(BUS).events == len(before)
-        assert sum(len(frame.events) for frame in frames) == len(before)
+        assert sum(len(frame.events) for frame in frames if isinstance(frame, Frame)) == len(before)
 
         if os.geteuid() == 0:
             disk.free()

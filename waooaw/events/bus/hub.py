@@ -17,7 +17,7 @@ from waooaw.events.bus.ring import Ring
 from waooaw.events.bus.routes import Route, Routes
 from waooaw.events.cursor import Cursor
 from waooaw.events.engine.contract import Frame
-from waooaw.events.errors import UnavailableError
+from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

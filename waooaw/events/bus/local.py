@@ -11,9 +11,10 @@ from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
 from waooaw.events.bus.local_stream import LocalStream
 from waooaw.events.bus.queue_sink import ObjectFraming, gap_message
 from waooaw.events.cursor import encode_cursor
-from waooaw.events.errors import ClosedError, EngineUnavailableError, InvalidParameterError, WowEventError
+from waooaw.events.errors import ClosedError, InvalidParameterError, WowEventError
 from waooaw.events.event_page import EventPage
 from waooaw.events.log_info import LogInfo
+from waooaw.events.outages import EngineUnavailableError
 from waooaw.events.pattern import PatternSet
 from waooaw.events.place import spell_place
 from waooaw.events.position import parse_position

@@ -14,15 +14,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.errors import (
+from waooaw.events.errors import RoutesChangedError, SupersededError, WowEventError
+from waooaw.events.outages import (
     DrainingError,
     EngineDeniedError,
     EngineUnavailableError,
     OverloadedError,
-    RoutesChangedError,
-    SupersededError,
     UnavailableError,
-    WowEventError,
     WriterUnknownError,
 )
 
@@ -173,6 +171,7 @@ class Publisher:
     async def _append(self, entries: list[Entry], shares: list[_Share]) -> None:
         try:
             answers = await self._append_matched(entries, shares[0][0].deadline)
+            self._metrics.published(entries, answers)
         except WowEventError as error:
             refusal = error
         except Exception as error:  # noqa: BLE001 - a defect in an engine must not leave its callers waiting for ever
@@ -180,29 +179,45 @@ class Publisher:
             refusal.__cause__ = error
             self._metrics.failed(error)
         else:
-            self._metrics.published(entries, answers)
             self._answer(shares, answers)
             return
         is_unknown = getattr(refusal, "outcome", "") == "unknown"
         if is_unknown or isinstance(refusal, SupersededError):
             self._writer = None  # its next sequence may be taken: what comes next must not get this append's answers
         is_away = isinstance(refusal, EngineUnavailableError) and not isinstance(refusal, EngineDeniedError)
-        over = self._put_back(shares) if is_away and not is_unknown else shares
-        refused = [refusal] * sum(count for _, count in over)
-        self._metrics.published(entries[: len(refused)], refused)
-        self._answer(over, refused)
-        if not over:
-            await asyncio.sleep(PAUSE_SECONDS)
+        if is_unknown or not is_away:
+            self._refuse(shares, refusal)
+        else:
+            self._put_back(shares)
+        if isinstance(refusal, UnavailableError):
+            self._refuse_overdue(refusal)
+        if not is_unknown and self._pending and self._pending[0] is shares[0][0]:
+            await asyncio.sleep(min(PAUSE_SECONDS, self._patience_seconds(self._pending[0].deadline)))
 
-    def _put_back(self, shares: list[_Share]) -> list[_Share]:
-        """Put what can wait longer back to the front; return the shares whose time is over: the oldest come first."""
-        now = self._clock.monotonic()
-        over = [share for share in shares if share[0].deadline <= now]
-        for submission, count in reversed(shares[len(over) :]):
+    def _put_back(self, shares: list[_Share]) -> None:
+        """Put what an append carried back to the front, in its order."""
+        for submission, count in reversed(shares):
             if submission.taken == len(submission.entries):  # else it is in the queue still
                 self._pending.appendleft(submission)
             submission.taken -= count
-        return over
+
+    def _refuse(self, shares: list[_Share], refusal: WowEventError) -> None:
+        """Answer what an append carried, for good."""
+        for submission, count in shares:
+            start = len(submission.answers)
+            refused = [refusal] * count
+            self._metrics.published(submission.entries[start : start + count], refused)
+            self._answer([(submission, count)], refused)
+
+    def _refuse_overdue(self, refusal: UnavailableError) -> None:
+        """Refuse what waits and whose time is over: one failed try after another would keep the last of it for long."""
+        now = self._clock.monotonic()
+        if refusal.outcome != "not_stored":  # of what waits, nothing was sent
+            refusal = type(refusal)(refusal.detail, retry_after_seconds=refusal.retry_after_seconds)
+        while self._pending and self._pending[0].deadline <= now:  # they wait in the order of their deadlines
+            submission = self._pending.popleft()
+            submission.taken = len(submission.entries)
+            self._refuse([(submission, submission.taken - len(submission.answers))], refusal)
 
     async def _append_matched(self, entries: list[Entry], deadline: float) -> Sequence[Receipt | WowEventError]:
         is_known_anew = False

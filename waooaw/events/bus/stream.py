@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Generic
 from waooaw.events.bus.sink import Payload
 from waooaw.events.cursor import Cursor
 from waooaw.events.epoch import Gap
-from waooaw.events.errors import UnavailableError
+from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

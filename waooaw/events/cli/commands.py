@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import click
 
-from waooaw.events.errors import InvalidRequestError, UnavailableError, WowEventError
+from waooaw.events.errors import InvalidRequestError, WowEventError
+from waooaw.events.outages import UnavailableError
 
 EXIT_OK: Final = 0
 EXIT_REFUSED: Final = 1

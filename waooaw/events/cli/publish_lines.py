@@ -13,7 +13,8 @@ import msgspec
 from waooaw.events.batch import BATCH_EVENTS_MAX
 from waooaw.events.cli.commands import complain
 from waooaw.events.cli.service_address import PUBLISHING_PATIENCE_SECONDS, reached
-from waooaw.events.errors import TooLargeError, UnavailableError, WowEventError
+from waooaw.events.errors import TooLargeError, WowEventError
+from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -11,7 +11,7 @@ import click
 from waooaw.events.cli.commands import EXIT_OK, EXIT_REFUSED
 from waooaw.events.cli.event_line import printable
 from waooaw.events.cli.service_address import bus_option, reached, url_option
-from waooaw.events.errors import UnavailableError
+from waooaw.events.outages import UnavailableError
 from waooaw.events.position import format_position
 
 PATIENCE_SECONDS: Final = 3.0

@@ -17,7 +17,8 @@ from waooaw.events.client.backoff import Backoff
 from waooaw.events.client.reading import read_delivered, read_gap
 from waooaw.events.client.server_sent_events import ServerSentEventParser
 from waooaw.events.cursor import decode_cursor
-from waooaw.events.errors import UnavailableError, WowEventError
+from waooaw.events.errors import WowEventError
+from waooaw.events.outages import UnavailableError
 from waooaw.events.stream_message import Delivered, StreamStatus
 
 if TYPE_CHECKING:

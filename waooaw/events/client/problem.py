@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from waooaw.events.errors import ERRORS, RoutesChangedError, UnavailableError, Violation, WowEventError
+from waooaw.events.error_table import ERRORS
+from waooaw.events.errors import RoutesChangedError, Violation, WowEventError
+from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,9 @@ import msgspec
 
 from waooaw.events.batch import cut_batches
 from waooaw.events.client.problem import decode_json, error_of_members
-from waooaw.events.errors import InvalidEventError, UnavailableError, Violation, WowEventError
+from waooaw.events.errors import InvalidEventError, Violation, WowEventError
 from waooaw.events.json_text import read_json
+from waooaw.events.outages import UnavailableError
 from waooaw.events.position import parse_position
 from waooaw.events.receipt import Receipt
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from waooaw.events.errors import UnavailableError
+from waooaw.events.outages import UnavailableError
 
 LINE_BYTES_MAX: Final = 32 * 1024 * 1024
 """Twice the largest event that a service can be set to take: a longer line is no stream of ours."""

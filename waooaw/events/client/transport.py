@@ -13,13 +13,8 @@ import aiohttp
 import msgspec
 
 from waooaw.events.client.problem import error_of_answer
-from waooaw.events.errors import (
-    ClosedError,
-    InvalidParameterError,
-    InvalidSettingError,
-    UnavailableError,
-    WowEventError,
-)
+from waooaw.events.errors import ClosedError, InvalidParameterError, InvalidSettingError, WowEventError
+from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

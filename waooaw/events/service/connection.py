@@ -17,13 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from aiohttp import WSCloseCode, web
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
-from waooaw.events.errors import (
-    HeadersTooLargeError,
-    InvalidRequestError,
-    OverloadedError,
-    RequestTimeoutError,
-    WowEventError,
-)
+from waooaw.events.errors import HeadersTooLargeError, InvalidRequestError, RequestTimeoutError, WowEventError
+from waooaw.events.outages import OverloadedError
 from waooaw.events.service.masking import MaskingGuard
 from waooaw.events.service.problems import error_of_http, problem_response, raw_problem
 

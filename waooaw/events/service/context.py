@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from aiohttp import web
 
 from waooaw.events.bus_names import DEFAULT_BUS
-from waooaw.events.errors import DisabledError, NotFoundError
+from waooaw.events.errors import NotFoundError
+from waooaw.events.outages import DisabledError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from waooaw.events.attributes import INTEGER_MAX, INTEGER_MIN, PRIORITIES, TYPE_LENGTH_MAX
 from waooaw.events.cursor import TOKEN_LENGTH
-from waooaw.events.errors import ERRORS, StartupError
+from waooaw.events.error_table import ERRORS
+from waooaw.events.errors import StartupError
 from waooaw.events.service.problems import TYPE_PREFIX
 
 Schema = dict[str, Any]

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from waooaw.events.errors import EngineUnavailableError
+from waooaw.events.outages import EngineUnavailableError
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.publishing import JSON

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
+from waooaw.events.error_table import ERRORS
 from waooaw.events.errors import (
-    ERRORS,
     HeadersTooLargeError,
     InvalidRequestError,
     MethodNotAllowedError,
     NotFoundError,
     RequestTimeoutError,
     TooLargeError,
-    UnavailableError,
     UnsupportedMediaTypeError,
     Violation,
     WowEventError,
 )
+from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

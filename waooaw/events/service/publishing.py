@@ -9,9 +9,10 @@ import msgspec
 from aiohttp import web
 
 from waooaw.events.acceptance import check_idempotency_key
-from waooaw.events.errors import UnavailableError, UnsupportedMediaTypeError, WowEventError
+from waooaw.events.errors import UnsupportedMediaTypeError, WowEventError
 from waooaw.events.http_binding import read_binary
 from waooaw.events.media_type import MediaType
+from waooaw.events.outages import UnavailableError
 from waooaw.events.receipt import Receipt
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters

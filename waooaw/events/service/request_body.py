@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from waooaw.events.errors import (
-    InvalidRequestError,
-    OverloadedError,
-    RequestTimeoutError,
-    TooLargeError,
-    UnsupportedMediaTypeError,
-)
+from waooaw.events.errors import InvalidRequestError, RequestTimeoutError, TooLargeError, UnsupportedMediaTypeError
+from waooaw.events.outages import OverloadedError
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader

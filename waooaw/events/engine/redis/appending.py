@@ -10,16 +10,13 @@ from redis.exceptions import NoScriptError, RedisError
 from waooaw.events.engine.contract import Registration
 from waooaw.events.engine.redis import script
 from waooaw.events.engine.redis.layout import FRAME_BODY_BYTES_MAX, read_answer, read_head, spell_entry
-from waooaw.events.errors import (
+from waooaw.events.errors import IdReusedError, RoutesChangedError, SupersededError, Violation
+from waooaw.events.outages import (
     DurabilityUnavailableError,
     EngineDeniedError,
     EngineUnavailableError,
-    IdReusedError,
-    RoutesChangedError,
-    SupersededError,
     UnavailableError,
     UnsafeEngineError,
-    Violation,
     WriterUnknownError,
 )
 from waooaw.events.position import Position

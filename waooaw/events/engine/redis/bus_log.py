@@ -30,12 +30,7 @@ from waooaw.events.engine.redis.layout import (
     read_position,
 )
 from waooaw.events.engine.redis.tracker import Tracker
-from waooaw.events.errors import (
-    EngineDeniedError,
-    EngineUnavailableError,
-    ReshardingError,
-    UnavailableError,
-)
+from waooaw.events.outages import EngineDeniedError, EngineUnavailableError, ReshardingError, UnavailableError
 from waooaw.events.position import Position, format_position, position_milliseconds, previous_position
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from waooaw.events.engine.redis.failure import connection_failure
 from waooaw.events.engine.redis.name_lookup import unanswered
-from waooaw.events.errors import EngineDeniedError, EngineUnavailableError
+from waooaw.events.outages import EngineDeniedError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

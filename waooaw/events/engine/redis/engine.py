@@ -27,8 +27,9 @@ from waooaw.events.engine.redis.name_lookup import NameLookup
 from waooaw.events.engine.redis.pace import Pace
 from waooaw.events.engine.redis.session import SessionKeeper
 from waooaw.events.engine.redis.topology import topology_for
-from waooaw.events.errors import ClosedError, EngineUnreachableError, UnavailableError
+from waooaw.events.errors import ClosedError, EngineUnreachableError
 from waooaw.events.identifier import new_chance
+from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence

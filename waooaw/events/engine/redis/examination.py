@@ -15,13 +15,8 @@ from waooaw.events.engine.redis.safety import (
     parse_info,
     size_bytes_max,
 )
-from waooaw.events.errors import (
-    DurabilityUnavailableError,
-    EngineReadOnlyError,
-    EngineUnsuitableError,
-    UnavailableError,
-    UnsafeEngineError,
-)
+from waooaw.events.errors import EngineUnsuitableError
+from waooaw.events.outages import DurabilityUnavailableError, EngineReadOnlyError, UnavailableError, UnsafeEngineError
 
 if TYPE_CHECKING:
     from waooaw.events.engine.redis.link import Link

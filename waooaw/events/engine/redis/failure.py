@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Final
 from redis import exceptions
 
 from waooaw.events.engine.redis.reply_table import CLASSES, RUNBOOK, TEXTS, WORDS, WRONGPASS, Meaning
-from waooaw.events.errors import EngineDeniedError, EngineUnavailableError
+from waooaw.events.outages import EngineDeniedError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from waooaw.events.errors import UnavailableError
+    from waooaw.events.outages import UnavailableError
 
 _CHAIN_MAX: Final = 8
 _SILENT: Final = "did not answer in time; check that it runs, is not overloaded, and that no firewall lies between"

@@ -18,7 +18,7 @@ import hiredis
 from redis.exceptions import NoScriptError, RedisError
 
 from waooaw.events.engine.redis.failure import connection_failure, is_reply
-from waooaw.events.errors import EngineUnavailableError, UnavailableError
+from waooaw.events.outages import EngineUnavailableError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from waooaw.events.engine.redis.failure import connection_failure, is_reply, reply_failure
 from waooaw.events.engine.redis.link import write_command
-from waooaw.events.errors import EngineUnavailableError, UnavailableError
+from waooaw.events.outages import EngineUnavailableError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -19,7 +19,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.errors import NameResolutionError
+from waooaw.events.outages import NameResolutionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

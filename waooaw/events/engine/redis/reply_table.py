@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from redis import exceptions
 
-from waooaw.events.errors import (
+from waooaw.events.outages import (
     ClusterDownError,
     DurabilityUnavailableError,
     EngineBusyError,
@@ -24,7 +24,7 @@ from waooaw.events.errors import (
 )
 
 if TYPE_CHECKING:
-    from waooaw.events.errors import UnavailableError
+    from waooaw.events.outages import UnavailableError
 
 RUNBOOK: Final = "docs/runbooks/redis-access.md"
 

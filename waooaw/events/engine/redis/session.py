@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.engine.redis.link import Link
-from waooaw.events.errors import (
-    EngineDeniedError,
-    EngineUnavailableError,
-    EngineUnreachableError,
-    StartupError,
-    UnavailableError,
-)
+from waooaw.events.errors import EngineUnreachableError, StartupError
+from waooaw.events.outages import EngineDeniedError, EngineUnavailableError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

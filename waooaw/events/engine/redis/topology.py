@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from waooaw.events.engine.redis.address import Node
 from waooaw.events.engine.redis.failure import reply_failure
 from waooaw.events.engine.redis.link import Link
-from waooaw.events.errors import ClusterDownError, EngineUnavailableError
+from waooaw.events.outages import ClusterDownError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from waooaw.events.engine.redis.address import RedisAddress

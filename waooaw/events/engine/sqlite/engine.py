@@ -22,14 +22,8 @@ from waooaw.events.engine.sqlite.bus_log import Answer, Append, BusLog
 from waooaw.events.engine.sqlite.failure import storage_full, store_gone, write_failure
 from waooaw.events.engine.sqlite.reading import Range, Reading
 from waooaw.events.engine.sqlite.replica_list import ReplicaList
-from waooaw.events.errors import (
-    ClosedError,
-    RoutesChangedError,
-    StorageFailedError,
-    SupersededError,
-    UnavailableError,
-    WriterUnknownError,
-)
+from waooaw.events.errors import ClosedError, RoutesChangedError, SupersededError
+from waooaw.events.outages import StorageFailedError, UnavailableError, WriterUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from waooaw.events.errors import StorageFailedError, StorageFullError, UnavailableError
+from waooaw.events.outages import StorageFailedError, StorageFullError, UnavailableError
 
 if TYPE_CHECKING:
     from waooaw.events.errors import WowEventError
