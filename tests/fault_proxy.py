@@ -47,11 +47,13 @@ class _Connection:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
     swallow: Swallow = field(default_factory=Swallow)
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
     tail: bytes = b""
     reply_bytes_left: int | None = None
     """Once a request met a `ReplyCut`: how much of its reply may still pass."""
 
     def cut(self) -> None:
+        self.is_over.set()
         for writer in (self.client, self.server):
             if writer is not None:
                 reset(writer)
@@ -178,16 +180,16 @@ class FaultProxy:
     ) -> None:
         while chunk := await reader.read(READ_BYTES):
             self._aim(connection, chunk)
-            await self._pass(chunk, writer, swallowed=connection.swallow.requests)
+            await self._pass(connection, chunk, writer, swallowed=connection.swallow.requests)
         await _end(writer)
 
     async def _pass_replies(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         while chunk := await reader.read(READ_BYTES):
             left = connection.reply_bytes_left
             if left is None:
-                await self._pass(chunk, connection.client, swallowed=connection.swallow.replies)
+                await self._pass(connection, chunk, connection.client, swallowed=connection.swallow.replies)
             elif left > 0:
-                await self._pass(chunk[:left], connection.client, swallowed=connection.swallow.replies)
+                await self._pass(connection, chunk[:left], connection.client, swallowed=connection.swallow.replies)
                 connection.reply_bytes_left = max(0, left - len(chunk))
             if left is not None and len(chunk) >= left:
                 await _delivered(connection.client)
@@ -204,15 +206,17 @@ class FaultProxy:
                 connection.reply_bytes_left = cut.after_bytes
         connection.tail = (connection.tail + chunk)[-max((len(cut.request) for cut in self.cuts), default=0) :]
 
-    async def _pass(self, chunk: bytes, writer: asyncio.StreamWriter, *, swallowed: bool) -> None:
+    async def _pass(
+        self, connection: _Connection, chunk: bytes, writer: asyncio.StreamWriter, *, swallowed: bool
+    ) -> None:
         if swallowed:
             self.swallowed_bytes += len(chunk)
             return
-        due = time.monotonic() + self.delay_seconds
-        if self.bytes_per_second is not None:
-            due += len(chunk) / self.bytes_per_second
-        while (left := due - time.monotonic()) > 0:
-            await asyncio.sleep(left)
+        seconds = self.delay_seconds + (len(chunk) / self.bytes_per_second if self.bytes_per_second is not None else 0)
+        if seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await connection.is_over.wait()
         writer.write(chunk)
         await writer.drain()
 

@@ -14,7 +14,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 READY_SECONDS: Final = 30.0
@@ -46,21 +46,32 @@ def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:
 class ServiceProcess:
     """One service with a data directory and a port that survive its restarts. Leaving ``with`` kills what still runs.
 
-    ``variables`` are settings by their environment variables; a shutdown has no lame duck unless they say so. Blocking:
-    a test with an event loop calls `start`, `terminate` and `restart` through ``asyncio.to_thread``.
+    ``variables`` are settings by their environment variables; a shutdown has no lame duck unless they say so. Behind
+    ``prefix``, a command that brings it to another place, its address is ``host``. Blocking: a test with an event loop
+    calls `start`, `terminate` and `restart` through ``asyncio.to_thread``.
     """
 
-    def __init__(self, folder: Path, variables: Mapping[str, str] | None = None, *, port: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        variables: Mapping[str, str] | None = None,
+        *,
+        port: int | None = None,
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+    ) -> None:
         self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
         self.data_directory = folder / "data"
         self.log_path = folder / "service.log"
         self._variables = {
             "PORT": str(self.port),
+            "WOWEVENT_HOST": host,
             "WOWEVENT_DATA_DIRECTORY": str(self.data_directory),
             "WOWEVENT_DRAIN_LAME_DUCK_SECONDS": "0",
             **(variables or {}),
         }
+        self._prefix = tuple(prefix)
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -88,7 +99,7 @@ class ServiceProcess:
             raise RuntimeError("the service runs already")
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "waooaw.events.service"],
+                [*self._prefix, sys.executable, "-m", "waooaw.events.service"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

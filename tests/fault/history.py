@@ -79,6 +79,9 @@ class History:
         """Events with a receipt."""
         self.in_flight = 0
         """Attempts that wait for their answer. May be read from another thread."""
+        self.longest_silence_seconds = 0.0
+        """The longest time between two receipts, of whomever, since `watch_silence`."""
+        self._last_receipt: float | None = None
         self.unknown_attempts = 0
         self.refused_attempts = 0
 
@@ -102,8 +105,17 @@ class History:
         self.in_flight += 1
         self._write("begin", key)
 
+    def watch_silence(self) -> None:
+        """Measure from now how long no receipt comes; harmless where that is measured already."""
+        if self._last_receipt is None:
+            self._last_receipt = self._monotonic()
+
     def accept(self, key: Key, position: int, *, duplicate: bool) -> None:
         """A receipt came."""
+        if self._last_receipt is not None:
+            now = self._monotonic()
+            self.longest_silence_seconds = max(self.longest_silence_seconds, now - self._last_receipt)
+            self._last_receipt = now
         operation = self._settle(key, Outcome.OK)
         if not operation.positions:
             self.accepted += 1

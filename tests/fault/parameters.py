@@ -50,3 +50,7 @@ READER_SECONDS: Final = Parameter("FAULT_READER_SECONDS", 2, 10, "seconds of eac
 READER_PHASES: Final = Parameter("FAULT_READER_PHASES", 1, 4, "times that both phases are measured, in turns")
 READER_BYTES: Final = Parameter("FAULT_READER_BYTES", 6000, 1000, "bytes of data of each of these events")
 DISK_MIB: Final = Parameter("FAULT_DISK_MIB", 24, 64, "size of the disk that is filled")
+
+REDIS_KILLS: Final = Parameter("FAULT_REDIS_KILLS", 3, 30, "kills of Redis under load")
+LINK_CUTS: Final = Parameter("FAULT_LINK_CUTS", 10, 100, "cuts of links to Redis, of each kind")
+STOP_SECONDS: Final = Parameter("FAULT_STOP_SECONDS", 3, 5, "seconds for which Redis is suspended")

@@ -43,6 +43,11 @@ class Source:
         """Send again what is unknown, before anything new."""
         self._again = deque(self._history.unresolved(self.name))
 
+    def repeat(self, keys: Sequence[Key]) -> None:
+        """Send again, before anything else, what is unknown of these."""
+        operations = self._history.operations
+        self._again.extendleft(key for key in reversed(keys) if operations[key].unresolved)
+
     def has_repeats(self) -> bool:
         """Whether something is left to send again."""
         return bool(self._again)
