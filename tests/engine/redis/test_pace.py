@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from random import Random
 
@@ -44,3 +45,15 @@ def test_a_success_ends_the_pause() -> None:
     pace.succeeded()
 
     assert [pace.take_turn(7.0) for _ in range(10)] == [0.0] * 10
+
+
+async def test_a_success_wakes_those_who_wait_for_their_turn() -> None:
+    """With many buses the last one's turn is far away: it need not wait for it once connecting works."""
+    pace = Pace(Random(5))
+    pace.failed()
+    waiting = [asyncio.create_task(pace.turn()) for _ in range(10_000)]
+    await asyncio.sleep(0)
+
+    pace.succeeded()
+
+    await asyncio.wait_for(asyncio.gather(*waiting), 10)

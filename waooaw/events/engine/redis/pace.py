@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ class Pace:
         self._random = random
         self._next = 0.0
         self._failing = False
+        self._working = asyncio.Event()
 
     async def turn(self) -> None:
-        """Return when the caller may try."""
+        """Return when the caller may try: at its turn, or at once when another one's try succeeds."""
         delay_seconds = self.take_turn(asyncio.get_running_loop().time())
         if delay_seconds > 0:
-            await asyncio.sleep(delay_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(delay_seconds):
+                    await self._working.wait()
 
     def take_turn(self, now: float) -> float:
         """Take the next turn at a time in seconds; return how long to wait for it."""
@@ -38,8 +42,10 @@ class Pace:
     def failed(self) -> None:
         """Slow down: the last try failed."""
         self._failing = True
+        self._working.clear()
 
     def succeeded(self) -> None:
         """Go at once again."""
         self._failing = False
         self._next = 0.0
+        self._working.set()
