@@ -271,6 +271,36 @@ async def test_routes_that_never_settle_are_given_up() -> None:
     assert engine.routes_wanted == "0" + "'" * ROUTES_TRIES_MAX
 
 
+class CurtEngine(TestedEngine):
+    """An engine with a defect: it answers for one entry less than it got."""
+
+    async def append(
+        self,
+        bus: str,
+        writer: str,
+        sequence: int,
+        routes_version: str,
+        entries: Sequence[Entry],
+        *,
+        patience_seconds: float = 2.0,
+    ) -> tuple[Receipt | WowEventError, ...]:
+        """Store, and answer too little."""
+        answers = await super().append(
+            bus, writer, sequence, routes_version, entries, patience_seconds=patience_seconds
+        )
+        return answers[:-1]
+
+
+async def test_too_few_answers_leave_nobody_waiting() -> None:
+    """A defect in how an engine answers is told to all whom it touches, and the bus goes on."""
+    engine = CurtEngine()
+    async with running(engine, engine.clock) as bus:
+        answers = await asyncio.wait_for(bus.submit(entries(3)), 5)
+        again = await asyncio.wait_for(bus.submit(entries(2)), 5)
+
+    assert [getattr(answer, "outcome", "") for answer in answers + again] == ["unknown"] * 5
+
+
 async def test_closing_finishes_what_was_accepted(engine: TestedEngine, bus: EventBus) -> None:
     """What was taken is stored and answered; what comes later is refused as draining; closing twice is harmless."""
     engine.gate.clear()
