@@ -47,10 +47,15 @@ class _Connection:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter | None = None
     swallow: Swallow = field(default_factory=Swallow)
+    is_marked: bool = False
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
     tail: bytes = b""
     reply_bytes_left: int | None = None
     """Once a request met a `ReplyCut`: how much of its reply may still pass."""
+
+    def says(self, text: bytes, chunk: bytes) -> bool:
+        """Tell whether the next chunk of requests completes a text."""
+        return text in (self.tail[1 - len(text) :] + chunk if len(text) > 1 else chunk)
 
     def cut(self) -> None:
         self.is_over.set()
@@ -62,11 +67,13 @@ class _Connection:
 class FaultProxy:
     """Passes TCP on to ``port`` until told otherwise. Leaving ``async with`` cuts what is connected.
 
-    Its own port stays the same, also while it refuses. Belongs to the event loop that it was entered in.
+    Its own port stays the same, also while it refuses. With a ``mark``, `cut` and `swallow` concern those connections
+    only whose requests have held it: others, as those of replicas, are not disturbed. Belongs to the event loop that it
+    was entered in.
     """
 
-    def __init__(self, port: int, host: str = LOOPBACK) -> None:
-        self.port = unused_port()
+    def __init__(self, port: int, host: str = LOOPBACK, *, own_port: int | None = None, mark: bytes = b"") -> None:
+        self.port = own_port or unused_port()
         self.attempts: list[float] = []
         """When each connection was accepted (monotonic), also those that were turned away at once."""
         self.delay_seconds = 0.0
@@ -78,6 +85,7 @@ class FaultProxy:
         self.cuts: list[ReplyCut] = []
         self.swallowed_bytes = 0
         self._target = (host, port)
+        self._mark = mark
         self._swallow_new = Swallow()
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,15 +123,17 @@ class FaultProxy:
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.close()
-        self.cut()
+        for connection in self._connections:
+            connection.cut()
         if listener is not None:
             await listener.wait_closed()
 
     def cut(self) -> int:
-        """Cut every connection now; return how many there were."""
-        for connection in self._connections:
+        """Cut the connections now; return how many there were."""
+        concerned = self._marked()
+        for connection in concerned:
             connection.cut()
-        return len(self._connections)
+        return len(concerned)
 
     def cut_reply(self, request: bytes, after_bytes: int = 0, times: int = 1) -> ReplyCut:
         """Cut the reply of requests to come; what is returned counts those that were."""
@@ -136,11 +146,12 @@ class FaultProxy:
 
         With ``also_new`` connections to come are silent as well, until `pass_on`.
         """
-        for connection in self._connections:
+        concerned = self._marked()
+        for connection in concerned:
             connection.swallow = Swallow(requests=requests, replies=replies)
         if also_new:
             self._swallow_new = Swallow(requests=requests, replies=replies)
-        return len(self._connections)
+        return len(concerned)
 
     def pass_on(self) -> None:
         """Treat new connections well from now on."""
@@ -149,6 +160,9 @@ class FaultProxy:
         self.delay_seconds = 0.0
         self.bytes_per_second = None
         self.cuts.clear()
+
+    def _marked(self) -> list[_Connection]:
+        return [connection for connection in self._connections if connection.is_marked or not self._mark]
 
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.attempts.append(time.monotonic())
@@ -200,11 +214,13 @@ class FaultProxy:
     def _aim(self, connection: _Connection, chunk: bytes) -> None:
         """See whether the request is one whose reply is to be cut; a match may lie over two chunks."""
         for cut in self.cuts:
-            seen = connection.tail[-(len(cut.request) - 1) :] + chunk if len(cut.request) > 1 else chunk
-            if cut.done < cut.times and connection.reply_bytes_left is None and cut.request in seen:
+            if cut.done < cut.times and connection.reply_bytes_left is None and connection.says(cut.request, chunk):
                 cut.done += 1
                 connection.reply_bytes_left = cut.after_bytes
-        connection.tail = (connection.tail + chunk)[-max((len(cut.request) for cut in self.cuts), default=0) :]
+        if self._mark and connection.says(self._mark, chunk):
+            connection.is_marked = True
+        texts = (self._mark, *(cut.request for cut in self.cuts))
+        connection.tail = (connection.tail + chunk)[-max(map(len, texts)) :]
 
     async def _pass(
         self, connection: _Connection, chunk: bytes, writer: asyncio.StreamWriter, *, swallowed: bool

@@ -22,9 +22,18 @@ MOVE_KEY_SECONDS_MAX: Final = 30.0
 
 
 class RedisCluster(Topology):
-    """Slots begin spread evenly over the first three nodes; node ``n + 3`` begins as the replica of node ``n``."""
+    """Slots begin spread evenly over the first three nodes; node ``n + 3`` begins as the replica of node ``n``.
 
-    def __init__(self, program: Program = "redis", settings: Mapping[str, str] | None = None) -> None:
+    ``announced_ports`` are those of proxies in front of the six, by which clients and replicas reach them.
+    """
+
+    def __init__(
+        self,
+        program: Program = "redis",
+        settings: Mapping[str, str] | None = None,
+        *,
+        announced_ports: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         own = {
             "cluster-enabled": "yes",
@@ -38,6 +47,9 @@ class RedisCluster(Topology):
             RedisServer(self.folder / f"node-{number}", program, {**own, "cluster-port": str(bus_port)})
             for number, bus_port in enumerate(self._bus_ports)
         )
+        for node, port in zip(self.nodes, announced_ports, strict=False):
+            node.announced_port = port
+            node.add_settings({"cluster-announce-port": str(port)})
 
     @property
     def servers(self) -> tuple[RedisServer, ...]:
@@ -47,7 +59,7 @@ class RedisCluster(Topology):
     @property
     def url(self) -> str:
         """See Topology."""
-        return f"redis+cluster://{','.join(f'{node.host}:{node.port}' for node in self.nodes)}"
+        return f"redis+cluster://{','.join(node.node for node in self.nodes)}"
 
     async def is_whole(self) -> bool:
         """See Topology; and every node says so of all the others."""
@@ -56,7 +68,7 @@ class RedisCluster(Topology):
                 return False
             slots = await node.cli("CLUSTER", "SLOTS")
             named = {port for _, _, *members in slots for _, port, *_ in members}
-            if named != {other.port for other in self.nodes}:
+            if named != {other.announced_port for other in self.nodes}:
                 return False
         for node in self.nodes:
             role = await node.cli("ROLE")
@@ -76,7 +88,7 @@ class RedisCluster(Topology):
     async def replica_of(self, primary: RedisServer) -> RedisServer:
         """Return the replica of a primary, as an agreeing node names it."""
         for _, _, first, *rest in await self._ask("CLUSTER", "SLOTS"):
-            if first[1] == primary.port:
+            if first[1] == primary.announced_port:
                 return self._node(rest[0][1])
         raise LookupError(f"the node on port {primary.port} is no primary with slots")
 
@@ -103,7 +115,7 @@ class RedisCluster(Topology):
             living = [node for node in self.nodes if node.is_running and not node.is_suspended]
             for node in living:
                 for first, last, primary, *_ in await node.cli("CLUSTER", "SLOTS"):
-                    if first <= slot <= last and primary[1] != replica.port:
+                    if first <= slot <= last and primary[1] != replica.announced_port:
                         return False
             return True
 
@@ -171,7 +183,7 @@ class RedisCluster(Topology):
         return (node for node in self.nodes if node.is_running and not node.is_suspended)
 
     def _node(self, port: int) -> RedisServer:
-        return next(node for node in self.nodes if node.port == port)
+        return next(node for node in self.nodes if node.announced_port == port)
 
 
 def _share(number: int) -> Sequence[int]:

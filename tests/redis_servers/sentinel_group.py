@@ -1,4 +1,4 @@
-"""A primary, a replica and three Sentinels that watch them."""
+"""A primary, its replicas and three Sentinels that watch them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.redis_servers.topology import Topology, until
 SERVICE: Final = "events"
 """What the Sentinels call the primary."""
 
+SENTINELS: Final = 3
 QUORUM: Final = 2
 DOWN_AFTER_MS: Final = 1000
 FAILOVER_TIMEOUT_MS: Final = 5000
@@ -26,10 +27,11 @@ FOLLOWS: Final = "master_link_status"
 
 
 class SentinelGroup(Topology):
-    """The first of ``data`` begins as the primary.
+    """The first of ``data`` begins as the primary of ``replicas``.
 
     ``min_replicas_to_write`` makes a primary refuse writes while it hears from fewer replicas (a lag up to 1 s counts).
-    ``places`` are those of the two servers and then of the three Sentinels, where not all run side by side.
+    ``announced_ports`` are those of proxies in front of ``data``, by which everybody reaches them. ``places`` are those
+    of ``data`` and then of the three Sentinels, where not all run side by side.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class SentinelGroup(Topology):
         program: Program = "redis",
         settings: Mapping[str, str] | None = None,
         *,
+        replicas: int = 1,
         min_replicas_to_write: int = 0,
-        places: Sequence[Place] = (HERE,) * 5,
+        places: Sequence[Place] = (),
+        announced_ports: Sequence[int] = (),
     ) -> None:
         super().__init__()
         data = dict(settings or {}) | {
@@ -46,10 +50,19 @@ class SentinelGroup(Topology):
             "min-replicas-max-lag": "1",
             "repl-ping-replica-period": "1",
         }
-        first, second, *watching = places
+        places = places or (HERE,) * (1 + replicas + SENTINELS)
         self._program = program
-        self.data = (self._server("first", first, data), self._server("second", second, data))
-        self.data[1].add_settings({"replicaof": f"{first.host} {self.data[0].port}"})
+        self.data = tuple(
+            RedisServer(self.folder / f"data-{number}", program, data, place=place)
+            for number, place in enumerate(places[: 1 + replicas])
+        )
+        for server, port in zip(self.data, announced_ports, strict=False):
+            server.announced_port = port
+            server.add_settings({"replica-announce-port": str(port)})
+        primary, *following = self.data
+        for server in following:
+            server.add_settings({"replicaof": f"{primary.host} {primary.announced_port}"})
+        watching = places[1 + replicas :]
         self._ids = [secrets.token_hex(20) for _ in watching]
         self.sentinels = tuple(
             RedisServer(self.folder / f"sentinel-{number}", program, place=place, is_sentinel=True)
@@ -64,9 +77,14 @@ class SentinelGroup(Topology):
         return (*self.data, *self.sentinels)
 
     @property
+    def data_servers(self) -> tuple[RedisServer, ...]:
+        """See Topology."""
+        return self.data
+
+    @property
     def url(self) -> str:
         """See Topology."""
-        nodes = ",".join(f"{server.host}:{server.port}" for server in self.sentinels)
+        nodes = ",".join(server.node for server in self.sentinels)
         return f"redis+sentinel://{nodes}/{SERVICE}"
 
     async def is_whole(self) -> bool:
@@ -77,10 +95,10 @@ class SentinelGroup(Topology):
         for sentinel in self.sentinels:
             said = _pairs(await sentinel.cli("SENTINEL", "MASTER", SERVICE))
             known = (said["port"], said["flags"], said["num-slaves"], said["num-other-sentinels"])
-            if known != (str(primary.port), "master", "1", str(len(self.sentinels) - 1)):
+            replicas, others = str(len(self.data) - 1), str(len(self.sentinels) - 1)
+            if known != (str(primary.announced_port), "master", replicas, others):
                 return False
-            (replicated,) = await sentinel.cli("SENTINEL", "REPLICAS", SERVICE)
-            if _pairs(replicated)["flags"] != "slave":
+            if any(_pairs(each)["flags"] != "slave" for each in await sentinel.cli("SENTINEL", "REPLICAS", SERVICE)):
                 return False
         return True
 
@@ -90,6 +108,12 @@ class SentinelGroup(Topology):
 
     async def primary_of(self, key: str) -> RedisServer:  # noqa: ARG002 - one primary holds every key
         """See Topology; what the Sentinel says that knows of the newest failover: a parted one does not."""
+        return await self._named_primary()
+
+    async def _named_primary(self) -> RedisServer:
+        """Return the primary by the Sentinels; the first server before any of them runs."""
+        if not any(sentinel.is_running for sentinel in self.sentinels):
+            return self.data[0]
         newest = -1
         found = None
         for sentinel in self.sentinels:
@@ -98,10 +122,10 @@ class SentinelGroup(Topology):
                 if int(said["config-epoch"]) > newest:
                     newest = int(said["config-epoch"])
                     found = (said["ip"], int(said["port"]))
-        return next(server for server in self.data if (server.host, server.port) == found)
+        return next(server for server in self.data if (server.host, server.announced_port) == found)
 
     async def fail_over(self, key: str = "") -> RedisServer:
-        """Have the Sentinels promote the replica; return once it is the primary.
+        """Have the Sentinels promote a replica; return it once it is the primary.
 
         The old primary goes on to take writes until the Sentinels make it a replica, some 9 s later: `wait_whole`.
         """
@@ -120,40 +144,35 @@ class SentinelGroup(Topology):
 
     async def wait_promoted(self, before: RedisServer) -> RedisServer:
         """Return the primary that follows one that is gone, once the Sentinels name it and it takes writes."""
-        after = next(server for server in self.data if server is not before)
+        found = before
 
         async def is_primary() -> bool:
-            return await self.primary_of("") is after and (await after.cli("ROLE"))[0] == "master"
+            nonlocal found
+            found = await self.primary_of("")
+            return found is not before and (await found.cli("ROLE"))[0] == "master"
 
         await until(is_primary, "other primary")
-        return after
+        return found
 
     async def _start_servers(self) -> None:
-        primary, replica = self.data
-        await primary.start()
-        await replica.start()
-
-        async def follows() -> bool:
-            return (await replica.information("replication")).get(FOLLOWS) == "up"
-
-        await until(follows, "replica that follows")
+        for server in self.data:
+            await server.start()
+        await until(self._replicates, "replicas that follow")
         for sentinel in self.sentinels:
             await sentinel.start()
             await sentinel.cli("SENTINEL", "DEBUG", "INFO-PERIOD", LOOK_AGAIN_MS)
 
     async def _replicates(self) -> bool:
-        primary = await self.primary_of("")
-        replica = next(server for server in self.data if server is not primary)
-        following = await replica.information("replication")
+        primary = await self._named_primary()
         followed = await primary.information("replication")
-        return (following.get(FOLLOWS), followed["role"], followed["connected_slaves"]) == ("up", "master", "1")
-
-    def _server(self, name: str, place: Place, settings: Mapping[str, str]) -> RedisServer:
-        return RedisServer(self.folder / name, self._program, settings, place=place)
+        if (followed["role"], followed["connected_slaves"]) != ("master", str(len(self.data) - 1)):
+            return False
+        others = [await server.information("replication") for server in self.data if server is not primary]
+        return all(following.get(FOLLOWS) == "up" for following in others)
 
     def _watching(self, server: RedisServer) -> dict[str, str]:
-        """Return a Sentinel's configuration. All know each other and the replica at once, as after a first minute."""
-        primary, replica = self.data
+        """Return a Sentinel's configuration. All know each other and the replicas at once, as after a first minute."""
+        primary, *following = self.data
         others = {
             f"sentinel known-sentinel {SERVICE} {other.host} {other.port}": own_id
             for other, own_id in zip(self.sentinels, self._ids, strict=True)
@@ -161,10 +180,12 @@ class SentinelGroup(Topology):
         }
         return {
             "sentinel myid": self._ids[self.sentinels.index(server)],
-            "sentinel monitor": f"{SERVICE} {primary.host} {primary.port} {QUORUM}",
+            "sentinel monitor": f"{SERVICE} {primary.host} {primary.announced_port} {QUORUM}",
             f"sentinel down-after-milliseconds {SERVICE}": str(DOWN_AFTER_MS),
             f"sentinel failover-timeout {SERVICE}": str(FAILOVER_TIMEOUT_MS),
-            f"sentinel known-replica {SERVICE} {replica.host}": str(replica.port),
+            **{
+                f"sentinel known-replica {SERVICE} {replica.host} {replica.announced_port}": "" for replica in following
+            },
             **others,
         }
 

@@ -96,6 +96,8 @@ class RedisServer:
     ) -> None:
         self.host = place.host
         self.port = port or unused_port()
+        self.announced_port = self.port
+        """The port that others are told: that of a proxy, where there is one."""
         self.folder = folder
         self.encryption = encryption
         self.login = login
@@ -122,7 +124,12 @@ class RedisServer:
         """Where it is, as the service takes it."""
         scheme = "redis" if self.encryption is None else "rediss"
         user = "" if self.login is None else f"{self.login.username or ''}:{self.login.password}@"
-        return f"{scheme}://{user}{self.host}:{self.port}/0"
+        return f"{scheme}://{user}{self.host}:{self.announced_port}/0"
+
+    @property
+    def node(self) -> str:
+        """``host:port``, as others are told."""
+        return f"{self.host}:{self.announced_port}"
 
     def add_settings(self, settings: Mapping[str, str]) -> None:
         """Add lines to the configuration of the first start."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tests.redis_servers.program import Program
 from tests.redis_servers.server import RedisServer
@@ -10,11 +10,19 @@ from tests.redis_servers.topology import Topology
 
 
 class Standalone(Topology):
-    """One server of Redis or Valkey."""
+    """One server of Redis or Valkey. ``announced_ports`` is the port of a proxy in front of it."""
 
-    def __init__(self, program: Program = "redis", settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program = "redis",
+        settings: Mapping[str, str] | None = None,
+        *,
+        announced_ports: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.server = RedisServer(self.folder / "server", program, settings)
+        for port in announced_ports:
+            self.server.announced_port = port
 
     @property
     def servers(self) -> tuple[RedisServer, ...]:

@@ -43,6 +43,11 @@ class Topology(ABC):
         """Every process, Sentinels among them."""
 
     @property
+    def data_servers(self) -> tuple[RedisServer, ...]:
+        """Every process that holds data."""
+        return self.servers
+
+    @property
     @abstractmethod
     def url(self) -> str:
         """Where it is, as the service takes it."""

@@ -5,21 +5,23 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.fault.conftest import Report
 from tests.fault.history import History
 from tests.fault.parameters import LINK_CUTS, STOP_SECONDS
 from tests.fault.redis.findings import Findings
-from tests.fault.redis.modes import Mode, every_mode
+from tests.fault.redis.modes import Mode, every_mode, on_modes
 from tests.fault.redis.scene import Scene, playing
 from tests.fault.waiting import until
 from tests.fault_proxy import FaultProxy
 from tests.redis_servers import RedisServer
+from tests.redis_servers.port import unused_port
 from tests.redis_servers.topology import until as eventually
 from waooaw.events.engine.redis import script
 
+OWN_KEYS = b"wowevent:{"
 STORM_EVENTS = 20
 NOTICE_SECONDS_MAX = 10.0
 HEALTH_SECONDS_MAX = 0.5
@@ -29,15 +31,22 @@ REPLY_BYTES_MAX = 40
 
 
 @asynccontextmanager
-async def behind_proxy(mode: Mode, folder: Path, history: History) -> AsyncIterator[tuple[Scene, FaultProxy]]:
-    """A scene whose service reaches its one Redis through a proxy."""
-    async with mode.make() as topology:
-        (server,) = topology.servers
-        async with (
-            FaultProxy(server.port) as proxy,
-            playing(mode, folder, history, topology=topology, url=proxy.url) as scene,
-        ):
-            yield scene, proxy
+async def behind_proxies(mode: Mode, folder: Path, history: History) -> AsyncIterator[tuple[Scene, FaultProxy]]:
+    """A scene whose servers are reached through proxies; that of the bus's primary is given with it.
+
+    The proxies cut and swallow what the service sends and gets; replicas and Sentinels are not disturbed.
+    """
+    async with AsyncExitStack() as stack:
+        ports = [unused_port() for _ in range(mode.data_servers)]
+        topology = mode.make(announced_ports=ports)
+        stack.callback(topology.close)
+        proxies = {}
+        for server in topology.data_servers:
+            proxy = FaultProxy(server.port, own_port=server.announced_port, mark=OWN_KEYS)
+            proxies[server] = await stack.enter_async_context(proxy)
+        await topology.start()
+        scene = await stack.enter_async_context(playing(mode, folder, history, topology=topology))
+        yield scene, proxies[await topology.primary_of("{default}")]
 
 
 async def listeners(server: RedisServer) -> int:
@@ -108,7 +117,7 @@ async def test_half_open_link_is_noticed(
     tmp_path: Path, history: History, report: Report, findings: Findings, mode: Mode
 ) -> None:
     """Bytes vanish and TCP stays up: noticed within 10 s on every link, nothing lost, no gap."""
-    async with behind_proxy(mode, tmp_path, history) as (scene, proxy):
+    async with behind_proxies(mode, tmp_path, history) as (scene, proxy):
         await scene.strike()
         before = len(proxy.attempts)
         silenced = proxy.swallow()
@@ -125,10 +134,10 @@ async def test_half_open_link_is_noticed(
 
 @every_mode("redis fsync")
 async def test_reply_that_is_lost_behind_its_append_makes_nothing_twice(
-    tmp_path: Path, history: History, report: Report, findings: Findings, mode: Mode, chance: random.Random
+    tmp_path: Path, history: History, report: Report, findings: Findings, *, mode: Mode, chance: random.Random
 ) -> None:
     """The script ran and its reply is cut anywhere: the same append is asked for again, and is there once."""
-    async with behind_proxy(mode, tmp_path, history) as (scene, proxy):
+    async with behind_proxies(mode, tmp_path, history) as (scene, proxy):
         await scene.strike()
         cuts = []
         for _ in range(LINK_CUTS.count):
@@ -142,12 +151,12 @@ async def test_reply_that_is_lost_behind_its_append_makes_nothing_twice(
     assert outcome.unknown == 0
 
 
-@every_mode("redis fsync")
+@on_modes("redis fsync", also=("valkey fsync",))
 async def test_redis_that_refuses_connections_is_asked_ten_times_a_second_at_most(
     tmp_path: Path, history: History, report: Report, findings: Findings, mode: Mode
 ) -> None:
     """A Redis that resets every connection is tried for again and again, paced, until it takes them."""
-    async with behind_proxy(mode, tmp_path, history) as (scene, proxy):
+    async with behind_proxies(mode, tmp_path, history) as (scene, proxy):
         await scene.strike()
         before = len(proxy.attempts)
         proxy.is_turning_away = True
