@@ -32,3 +32,21 @@ async def test_killed_redis_loses_nothing_that_was_accepted(
         outcome = await scene.finish()
     report(f"{mode.name}: {REDIS_KILLS.count} kills of Redis: {outcome}")
     findings.note("kill -9 of Redis", mode, outcome, f"{REDIS_KILLS.count} kills")
+
+
+@on_modes(also=("redis local, AOF everysec", "valkey local, AOF everysec"))
+async def test_killed_redis_that_writes_its_file_each_second_is_measured(
+    tmp_path: Path, history: History, report: Report, findings: Findings, mode: Mode
+) -> None:
+    """With ``appendfsync everysec`` what a kill loses is measured and told; nothing comes twice."""
+    async with playing(mode, tmp_path, history) as scene:
+        (server,) = scene.topology.servers
+        for _ in range(REDIS_KILLS.count):
+            await scene.strike()
+            await server.restart()
+            await scene.accepted()
+        outcome = await scene.finish(may_lose=True)
+    report(f"{mode.name}: {REDIS_KILLS.count} kills of Redis: {outcome}")
+    findings.note("kill -9 of Redis", mode, outcome, f"{REDIS_KILLS.count} kills; measured")
+    assert outcome.verdict.twice == []
+    assert outcome.silence_seconds < BACK_SECONDS_MAX
