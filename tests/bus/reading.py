@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from operator import itemgetter
 
+import msgspec
+
 from waooaw.events.bound import NOW, Bound
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.bus.stream import Stream
@@ -18,7 +20,17 @@ from waooaw.events.event import StoredEvent
 from waooaw.events.pattern import PatternSet
 from waooaw.events.position import BEGINNING, Position
 
-Message = Position | Gap | Cursor
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event as a reader of a history that changes notes it: which one it was, and the epoch it came in."""
+
+    epoch: int
+    position: Position
+    id: str
+
+
+Message = Position | Gap | Cursor | Seen
 Messages = tuple[Message, ...]
 
 UNTAKEN_BYTES = 512 * 1024
@@ -52,6 +64,14 @@ class NotingFraming:
         return (cursor,)
 
 
+class SeeingFraming(NotingFraming):
+    """Spells an event as what it is, so that one of a lost history is not taken for the one that has its place now."""
+
+    def event(self, event: StoredEvent, epoch: int) -> Messages:
+        """See Framing."""
+        return (Seen(epoch, event.position, msgspec.json.decode(event.body)["id"]),)
+
+
 class Reader:
     """One reader's end: it takes all at once, or only when it is told to."""
 
@@ -73,6 +93,11 @@ class Reader:
     def positions(self) -> list[Position]:
         """The events it got."""
         return [message for message in self.messages if isinstance(message, int)]
+
+    @property
+    def ids(self) -> list[str]:
+        """The events it got, where it is told which ones they are."""
+        return [message.id for message in self.messages if isinstance(message, Seen)]
 
     @property
     def gaps(self) -> list[Gap]:

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from waooaw.events.bus.sink import Framing, LiveReader
     from waooaw.events.clock import Clock
     from waooaw.events.engine.contract import Engine, Tip
-    from waooaw.events.epoch import Gap
     from waooaw.events.event import StoredEvent
     from waooaw.events.position import Position
 
@@ -123,23 +122,21 @@ class Hub:
         before = Cursor(self._epoch, self.reached)
         self._epoch = epoch
         place, gap = history.resume(before)
-        if gap is not None and gap.reason == "epoch":
-            self._go_back(place, gap)
-            self._missed_through = None
-            if history.last > place:
-                self._read_through(history.last)
-        return True
-
-    def _go_back(self, place: Position, gap: Gap) -> None:
-        streams = list(self._routes.streams())
-        self.reached = place
-        self.ring.clear(place)
         self._blocks.clear()
-        for stream in streams:
-            stream.lose(place, gap)
+        if gap is not None and gap.reason == "epoch":
+            self._go_back(history.last)
+            for stream in list(self._routes.streams()):
+                stream.lose(place, gap)
         for passed in self._passing:  # each looks for itself where it stands now
             if not passed.done():
                 passed.set_result(None)
+        return True
+
+    def _go_back(self, last: Position) -> None:
+        """Stand at the end of another log: what it holds, streams read at their own pace; it is not new to anybody."""
+        self.reached = last
+        self.ring.clear(last)
+        self._missed_through = None
 
     async def _repair(self) -> None:
         """Read what was missed, until nothing is; frames that come meanwhile are in the log too."""

@@ -119,7 +119,7 @@ class Stream(Generic[Payload]):
         history = self._source.history
         if self.live:
             return history.cursor(self._source.hub.reached)
-        if self._epoch == history.current.id:
+        if self._epoch == history.current.id or self._is_ahead:
             return history.cursor(min(self._position, history.last))
         return Cursor(self._epoch, self._position)
 
@@ -133,10 +133,12 @@ class Stream(Generic[Payload]):
 
     def lose(self, place: Position, gap: Gap) -> None:
         """Leave live delivery, because the history went back to a place: tell what was seen and is no more."""
+        if not self.live:
+            return  # closed while others were told
         self._source.hub.detach(self)
         self.live = False
+        self._catch_up_later()  # before the sink is written: its owner may close the stream on that
         self._tell_gap(place, gap)
-        self._catch_up_later()
 
     def _stand(self, position: Position) -> None:
         self._position = position
@@ -164,9 +166,9 @@ class Stream(Generic[Payload]):
         while True:
             await self.sink.drained()
             self._follow_epoch()
+            self._is_ahead = self._is_ahead and self._position > hub.reached
             if self._position > hub.reached:
                 await hub.passed(self._position)
-                self._is_ahead = self._position > hub.reached
             elif hub.ring.covers(self._position):
                 if self._write_matching(hub.ring.after(self._position), hub.reached) and self._may_go_live():
                     self._go_live()
@@ -186,6 +188,8 @@ class Stream(Generic[Payload]):
             self._tell_gap(place, gap)
 
     def _may_go_live(self) -> bool:
+        if self._task is None:
+            return False  # closed by the owner of the sink, on what was just written
         return self._position == self._source.hub.reached and self.sink.buffered_bytes() <= CHUNK_BYTES
 
     async def _read_block(self) -> None:
