@@ -310,21 +310,66 @@ async def test_targets(service: WatchedService, target: str, status: int) -> Non
     assert answer.header("Server") is None
 
 
-ROUTES: Final = ["/v1/events", "/v1/events/1-0", "/v1/log", "/v1/stream", "/v1/ws", "/health", "/ready", "/metrics"]
+ENDLESS: Final = ["/v1/stream", "/v1/ws", "/v1/buses/default/stream", "/v1/buses/default/ws"]
+READ: Final = [
+    "/v1/events",
+    "/v1/events?limit=1&pattern=task.*",
+    "/v1/log",
+    "/v1/buses",
+    "/v1/cluster",
+    "/v1/openapi.json",
+    "/v1/buses/default/events",
+    "/v1/buses/default/log",
+    "/health",
+    "/health?details=true",
+    "/ready",
+    "/metrics",
+    "/metrics?format=prometheus",
+]
+REFUSED: Final = ["/v1/events/1-0", "/v1/events?limit=x", "/v1/log?nonsense=1", "/v1/buses/nobody/log", "/nowhere"]
 
 
-@pytest.mark.parametrize("path", ROUTES)
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
+@pytest.mark.parametrize("path", [path for path in [*READ, "/v1/events/1-0", *ENDLESS] if "?" not in path])
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND"])
 async def test_methods(service: WatchedService, method: str, path: str) -> None:
     """A method that a route does not know is 405 with the ones it knows, and has no effect."""
-    async with connected(service.port) as wire:
-        await wire.send(request_bytes(method, path))
-        answer = await wire.answer(bodiless=method == "HEAD")
-    assert answer.status == 405, answer
-    assert answer.header("Allow") == ("GET, POST" if path == "/v1/events" else "GET")
+    answer = await service.call(method, path)
+    allowed = "GET" if path in ENDLESS else "GET, HEAD, POST" if path.endswith("/events") else "GET, HEAD"
+    expect(answer, Refusal(405, "method_not_allowed"))
+    assert answer.header("Allow") == allowed
     assert answer.header("Server") is None
-    if method != "HEAD":
-        assert answer.code == "method_not_allowed"
+
+
+VARYING: Final = {"Date", "Content-Length"}
+"""Headers that may differ between two calls: time passes, and counters are counted up."""
+
+
+@pytest.mark.parametrize("target", READ + REFUSED)
+async def test_head(service: WatchedService, target: str) -> None:
+    """HEAD is answered with the status and the headers of GET, its length included, and no content."""
+    async with connected(service.port) as wire:
+        await wire.send(request_bytes("HEAD", target))
+        head = await wire.answer(bodiless=True)
+        await wire.send(request_bytes("GET", target))
+        answer = await wire.answer()
+    assert head.status == answer.status
+    assert {pair for pair in head.headers if pair[0] not in VARYING} == {
+        pair for pair in answer.headers if pair[0] not in VARYING
+    }
+    changes = target.startswith("/metrics") or "details" in target or target == "/v1/cluster"
+    assert int(head.header("Content-Length") or 0) > 0
+    assert changes or head.header("Content-Length") == answer.header("Content-Length")
+
+
+@pytest.mark.parametrize("target", ENDLESS)
+async def test_head_of_what_never_ends(service: WatchedService, target: str) -> None:
+    """A stream has no HEAD: 405 at once, without content, and the connection goes on."""
+    async with connected(service.port) as wire:
+        await wire.send(request_bytes("HEAD", target))
+        answer = await wire.answer(bodiless=True)
+        assert (answer.status, answer.header("Allow")) == (405, "GET")
+        await wire.send(request_bytes("GET", "/ready"))
+        assert (await wire.answer()).status == 200
 
 
 async def test_clients_that_vanish(service: WatchedService) -> None:

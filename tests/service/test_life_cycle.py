@@ -164,7 +164,14 @@ async def test_a_disabled_bus(tmp_path: Path) -> None:
             answer = await service.call(method, target, JSON, EVENT if method == "POST" else None)
             expect(answer, Refusal(503, "disabled"))
             assert int(answer.header("Retry-After") or 0) > 0
-        assert (await service.call("GET", "/metrics?format=prometheus")).status == 200
+        metrics = (await service.call("GET", "/metrics")).json()
+        assert metrics["uptime_seconds"] > 0
+        assert not any(metrics["totals"].values())
+        assert (metrics["buses"], metrics["event_types"], metrics["cluster"]["replicas"]) == ({}, {}, 0)
+        exposed = await service.call("GET", "/metrics?format=prometheus")
+        assert exposed.status == 200
+        assert b"\nwowevent_healthy 0.0\n" in exposed.body
+        assert b"\nwowevent_uptime_seconds " in exposed.body
         assert not service.data_directory.exists()
         assert await asyncio.to_thread(service.terminate) == 0
         service.check_log_lines()

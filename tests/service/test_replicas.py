@@ -149,7 +149,7 @@ async def test_replicas_know_each_other() -> None:
         await two.beat()
         await one.beat()
         items = [replica_members(item, is_self=item.id == one.id) for item in one.listed()]
-        cluster = cluster_members(one)
+        cluster = cluster_members(one.listed())
 
     assert [(item["id"], item["self"], item["streams"], item["load"]) for item in items] == [
         ("one", True, 0, 0.0),
@@ -204,7 +204,7 @@ async def test_other_releases_are_listed(members: bytes) -> None:
             context.streams.add(Opened(bus))
         await engine.beat("other", members)
         await one.beat()
-        cluster = cluster_members(one)
+        cluster = cluster_members(one.listed())
 
     assert (cluster["replicas"], cluster["streams"], cluster["totals"]["publishes"]) == (2, STREAMS_MIN, 0)
 

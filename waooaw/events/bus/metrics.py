@@ -48,8 +48,6 @@ class EventMetrics:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.started_at = clock.now()
-        self._started_monotonic = clock.monotonic()
         self.totals = TypeCounts()
         self.types: dict[str, TypeCounts] = {}
         self.duplicates = 0
@@ -121,11 +119,6 @@ class EventMetrics:
         self.gaps[reason] += 1
 
     # Reading ----------------------------------------------------------------------------------------------------------
-
-    @property
-    def uptime_seconds(self) -> float:
-        """Since the counters began."""
-        return self._clock.monotonic() - self._started_monotonic
 
     def publish_rate(self) -> Rate:
         """Publishes over the last minute."""

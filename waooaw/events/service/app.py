@@ -156,5 +156,6 @@ def build_app(context: Context) -> web.Application:
     app[websocket.FRAMINGS] = {bus: (WebSocketFraming(bus), CloudEventsFraming(bus)) for bus in context.buses}
     app.on_response_prepare.append(finish_headers)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, route.handler, name=route.name)
+        for method in route.methods:
+            app.router.add_route(method, route.path, route.handler, name=route.name)
     return app

@@ -14,7 +14,9 @@ from waooaw.events.service.reading import negotiated
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
-    from waooaw.events.service.replica import Listed, Replica
+    from collections.abc import Sequence
+
+    from waooaw.events.service.replica import Listed
 
 SAID: Final = ("version", "started", "host", "pid", "url", "streams", "connections", "load", "draining")
 """What a replica says of itself and the list shows; None where its release does not say it."""
@@ -39,9 +41,8 @@ def replica_members(item: Listed, *, is_self: bool) -> dict[str, Any]:
     return {"id": item.id, "seen": format_timestamp(item.seen_ms), "self": is_self, **said}
 
 
-def cluster_members(replica: Replica) -> dict[str, Any]:
+def cluster_members(items: Sequence[Listed]) -> dict[str, Any]:
     """Return ``cluster`` of the metrics: sums over all replicas on the list."""
-    items = replica.listed()
     return {
         "replicas": len(items),
         "streams": _sum(items, "streams"),
@@ -53,5 +54,5 @@ def cluster_members(replica: Replica) -> dict[str, Any]:
     }
 
 
-def _sum(items: list[Listed], *path: str) -> float:
+def _sum(items: Sequence[Listed], *path: str) -> float:
     return sum(item.number(*path) for item in items)

@@ -49,11 +49,17 @@ class Context:
         self.phase: BusPhase = "running" if buses else "disabled"
         self.draining_since_ms: int | None = None
         self.started_at_ms = clock.now_ms()
+        self._started = clock.monotonic()
         self.listener: Listener | None = None
         self.replica: Replica | None = None
         self._active_requests = 0
         self.arriving_bytes = 0
         self._answered: asyncio.Event | None = None
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Since the service began; a wall clock that is set does not move it."""
+        return self.clock.monotonic() - self._started
 
     @property
     def bus(self) -> EventBus:

@@ -39,12 +39,11 @@ class Families:
     def collect(self) -> Iterator[Metric]:
         """Return every family."""
         yield from self._process()
-        if self._context.buses:
-            yield from self._buses()
-            yield from self._totals()
-            yield from self._latency()
-            yield from self._by_type()
-            yield from self._log()
+        yield from self._buses()
+        yield from self._totals()
+        yield from self._latency()
+        yield from self._by_type()
+        yield from self._log()
 
     def _process(self) -> Iterator[Metric]:
         context = self._context
@@ -56,10 +55,9 @@ class Families:
         connections = 0 if context.listener is None else context.listener.connections
         yield GaugeMetricFamily("wowevent_connections", "Open connections.", connections)
         yield GaugeMetricFamily("wowevent_streams", "Open SSE and WebSocket connections.", len(context.streams))
+        yield GaugeMetricFamily("wowevent_uptime_seconds", "Since the counters began.", context.uptime_seconds)
 
     def _buses(self) -> Iterator[Metric]:
-        uptime_seconds = self._context.bus.metrics.uptime_seconds
-        yield GaugeMetricFamily("wowevent_uptime_seconds", "Since the counters began.", uptime_seconds)
         healthy = GaugeMetricFamily("wowevent_bus_healthy", "1 while the store takes the bus's events.", labels=["bus"])
         for name, bus in self._context.buses.items():
             healthy.add_metric([name], bus.engine_state().problem is None)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from waooaw.events.errors import NotAcceptableError
-from waooaw.events.media_type import negotiate
 from waooaw.events.service.bus_totals import sum_buses, sum_types
 from waooaw.events.service.cluster import cluster_members
 from waooaw.events.service.context import CONTEXT
@@ -16,6 +14,7 @@ from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS, expose
 from waooaw.events.service.metrics_members import count_members, rate_members
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.publishing import JSON
+from waooaw.events.service.reading import negotiated
 from waooaw.events.service.subscribers import subscriber_members
 from waooaw.events.timestamp import format_timestamp
 
@@ -39,13 +38,12 @@ def _latency(histogram: LatencyHistogram) -> dict[str, float | int | None]:
 
 
 def metrics_members(context: Context) -> dict[str, Any]:
-    """Return the metrics as JSON has them."""
-    uptime_seconds = context.bus.metrics.uptime_seconds
+    """Return the metrics as JSON has them; where buses are switched off, those of the process, and no counts."""
     counted = [bus.metrics for bus in context.buses.values()]
     sums = sum_buses(counted)
     return {
         "timestamp": format_timestamp(context.clock.now_ms()),
-        "uptime_seconds": round(uptime_seconds, 3),
+        "uptime_seconds": round(context.uptime_seconds, 3),
         "totals": count_members(sums.totals),
         "throughput": {"publishes": rate_members(sums.publishes), "deliveries": rate_members(sums.deliveries)},
         "latency": _latency(sums.totals.latency),
@@ -62,7 +60,7 @@ def metrics_members(context: Context) -> dict[str, Any]:
             }
             for name, bus in context.buses.items()
         },
-        "cluster": cluster_members(context.own_replica),
+        "cluster": cluster_members([] if context.replica is None else context.replica.listed()),
     }
 
 
@@ -70,14 +68,10 @@ async def metrics(request: web.Request) -> web.Response:
     """Answer the metrics in the form asked for."""
     context = request.app[CONTEXT]
     parameters = Parameters(request.query, ("format",))
-    media_type: str | None
     if parameters.one("format") is not None:
         media_type = _FORMATS[parameters.choice("format", tuple(_FORMATS))]
     else:
-        media_type = negotiate(request.headers.get("Accept"), (JSON, PROMETHEUS, OPENMETRICS))
-    if media_type is None:
-        message = f"none of what Accept names is made here; ask for {JSON}, {PROMETHEUS} or {OPENMETRICS}"
-        raise NotAcceptableError(message)
+        media_type = negotiated(request, JSON, PROMETHEUS, OPENMETRICS)
     headers = {"Vary": "Accept"}
     if media_type == JSON:
         return web.Response(body=msgspec.json.encode(metrics_members(context)), content_type=JSON, headers=headers)

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from waooaw.events.service import openapi_operating, openapi_schemas
+from waooaw.events.service.openapi_head import with_heads
 from waooaw.events.service.openapi_operations import PATHS, problem_responses
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.publishing import JSON
@@ -26,7 +27,7 @@ DOCUMENT: Final[dict[str, Any]] = {
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     },
     "servers": [{"url": "/"}],
-    "paths": PATHS,
+    "paths": with_heads(PATHS),
     "components": {
         "schemas": openapi_schemas.SCHEMAS | openapi_operating.SCHEMAS,
         "responses": problem_responses(),

@@ -305,7 +305,7 @@ _METRICS: Final[Operation] = {
                 OPENMETRICS: {"schema": {"type": "string"}},
             },
         },
-        **_problems(406, 503),
+        **_problems(406),
     },
 }
 

@@ -93,7 +93,7 @@ def _details(context: Context) -> dict[str, Any]:
     details: dict[str, Any] = {
         "version": version("wowevent"),
         "started": format_timestamp(context.started_at_ms),
-        "uptime_seconds": round((context.clock.now_ms() - context.started_at_ms) / 1000, 3),
+        "uptime_seconds": round(context.uptime_seconds, 3),
         "versions": {
             "python": platform.python_version(),
             "aiohttp": aiohttp.__version__,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.service import buses, cluster, metrics, openapi, probes, publishing, reading, sse, websocket
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One call."""
+    """One call. One whose answer is ``endless`` takes the connection for as long as it lasts."""
 
     method: str
     path: str
     handler: Handler
     name: str
+    endless: bool = False
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The method, and HEAD beside GET (RFC 9110 section 9.3.2); what never ends has no headers to ask for alone."""
+        return ("GET", "HEAD") if self.method == "GET" and not self.endless else (self.method,)
 
 
 _OF_A_BUS: Final[tuple[Route, ...]] = (
@@ -31,8 +37,8 @@ _OF_A_BUS: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/events", reading.list_events, "listEvents"),
     Route("GET", "/v1/events/{position}", reading.get_event, "getEvent"),
     Route("GET", "/v1/log", reading.describe_log, "describeLog"),
-    Route("GET", "/v1/stream", sse.stream, "streamEvents"),
-    Route("GET", "/v1/ws", websocket.websocket, "openWebSocket"),
+    Route("GET", "/v1/stream", sse.stream, "streamEvents", endless=True),
+    Route("GET", "/v1/ws", websocket.websocket, "openWebSocket", endless=True),
 )
 """The calls of one bus: of the default, and under `BUS_PATH` of every other one too."""
 
@@ -48,7 +54,7 @@ _OF_THE_SERVICE: Final[tuple[Route, ...]] = (
 ROUTES: Final[tuple[Route, ...]] = (
     *_OF_A_BUS,
     *_OF_THE_SERVICE,
-    *(Route(route.method, path_of_bus(route.path), route.handler, name_of_bus(route.name)) for route in _OF_A_BUS),
+    *(replace(route, path=path_of_bus(route.path), name=name_of_bus(route.name)) for route in _OF_A_BUS),
 )
 
 NOT_YET: Final = (
