@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 PAGE_EVENTS = 1000
 
 
-async def read_store(port: int, start: str = "earliest") -> tuple[list[Stored], str]:
-    """Return every event from a place on, and the cursor behind the last one."""
+async def read_store(port: int, start: str = "earliest", root: str = "/v1") -> tuple[list[Stored], str]:
+    """Return every event of a bus from a place on, and the cursor behind the last one."""
     events: list[Stored] = []
     async with HttpLink(port) as link:
         while True:
-            answer = await link.request("GET", f"/v1/events?limit={PAGE_EVENTS}&from={start}")
+            answer = await link.request("GET", f"{root}/events?limit={PAGE_EVENTS}&from={start}")
             assert answer.status == 200, answer
             assert "gap" not in answer.json, answer.json["gap"]
             events += map(stored_of, answer.json["items"])

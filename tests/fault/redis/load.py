@@ -30,8 +30,9 @@ class SteadyPublisher:
     that a refusal that was none is found.
     """
 
-    def __init__(self, port: int, source: Source, history: History, batch_events: int) -> None:
+    def __init__(self, port: int, source: Source, history: History, batch_events: int, path: str = EVENTS_PATH) -> None:
         self._port = port
+        self._path = path
         self._source = source
         self._history = history
         self._batch_events = batch_events
@@ -56,7 +57,7 @@ class SteadyPublisher:
         keys = [key for key, _ in events]
         try:
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                answer = await link.request("POST", EVENTS_PATH, b"\n".join([body for _, body in events]), LINES)
+                answer = await link.request("POST", self._path, b"\n".join([body for _, body in events]), LINES)
         except ConnectionError:
             for key in keys:
                 self._history.lose(key, "connection lost")
@@ -90,7 +91,7 @@ class Follower:
     @property
     def received(self) -> list[Received]:
         """The events that came over all its connections, in order."""
-        return [item for item in self._items() if isinstance(item, Received)]
+        return [item for item in self.items if isinstance(item, Received)]
 
     def end_at(self, position: int) -> None:
         """Have `run` return once a position is reached."""
@@ -116,5 +117,7 @@ class Follower:
         item = self.sessions[-1].items[-1]
         return item.end if isinstance(item, Told) else item.position
 
-    def _items(self) -> Iterator[Item]:
+    @property
+    def items(self) -> Iterator[Item]:
+        """All that came, over all its connections."""
         return itertools.chain.from_iterable(session.items for session in self.sessions)

@@ -18,7 +18,7 @@ from tests.fault.redis.modes import Mode
 from tests.fault.sockets import get
 from tests.fault.store_reading import read_store
 from tests.fault.waiting import until
-from tests.redis_servers import Topology
+from tests.redis_servers import Side, Topology
 from tests.redis_servers.port import unused_port
 from tests.service_process import ServiceProcess
 
@@ -144,6 +144,23 @@ class Scene:
             if follower.kind is SseReader:  # each event is a cursor there: nothing comes twice over all connections
                 assert follower.received == outcome.received
 
+    def check_told(self, outcome: Outcome) -> None:
+        """See that a reader who saw what a failover took back was told, and got all that came after.
+
+        Others must have got everything, and no gap.
+        """
+        kept = set(outcome.received)
+        for follower in self.followers:
+            if not follower.gaps and kept.issuperset(follower.received):
+                assert set(follower.received) == kept
+                continue
+            assert {gap.reason for gap in follower.gaps} == {"epoch"}, follower.gaps
+            told = follower.gaps[-1]
+            items = list(follower.items)
+            after = [item for item in items[items.index(told) :] if isinstance(item, Received)]
+            expected = [item for item in outcome.received if item.position > told.end]
+            assert list(dict.fromkeys(after)) == expected
+
     async def _publish_last(self) -> int:
         """Publish one more event, until it is accepted; return its position."""
         source = Source("last", self.history)
@@ -179,32 +196,38 @@ async def playing(
     *,
     replicas: int = 1,
     topology: Topology | None = None,
-    url: str | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Scene]:
-    """Start the servers of a mode and replicas of the service, and load them, until the context ends.
-
-    ``topology`` is one that runs already, ``url`` a way to it that is not its own.
-    """
+    """Start the servers of a mode (or take a ``topology`` that runs) and replicas of the service, and load them."""
     async with AsyncExitStack() as stack:
         if topology is None:
             topology = await stack.enter_async_context(mode.make())
         services = []
         for number in range(replicas):
-            place = folder / f"replica-{number}"
-            place.mkdir()
-            variables = {
-                "REDIS_URL": url or topology.url,
-                "WOWEVENT_DURABILITY": mode.durability,
-                **SETTINGS,
-                **(settings or {}),
-            }
-            service = ServiceProcess(place, variables, port=unused_port())
+            service = replica(mode, folder / f"replica-{number}", topology.url, settings)
             stack.callback(service.kill)
             await asyncio.to_thread(service.start)
             services.append(service)
         scene = Scene(topology, services, history, [service.port for service in services])
-        async with asyncio.TaskGroup() as group:
-            scene.begin(group)
-            await scene.accepted()
-            yield scene
+        await stack.enter_async_context(loaded(scene))
+        yield scene
+
+
+def replica(
+    mode: Mode, folder: Path, url: str, settings: Mapping[str, str] | None = None, side: Side | None = None
+) -> ServiceProcess:
+    """Return a service on Redis, not started; on a ``side`` of a partition, where one is given."""
+    folder.mkdir()
+    variables = {"REDIS_URL": url, "WOWEVENT_DURABILITY": mode.durability, **SETTINGS, **(settings or {})}
+    if side is None:
+        return ServiceProcess(folder, variables, port=unused_port())
+    return ServiceProcess(folder, variables, port=unused_port(), host=side.test_address, prefix=side.prefix)
+
+
+@asynccontextmanager
+async def loaded(scene: Scene) -> AsyncIterator[None]:
+    """Publish to a scene's services and read from them."""
+    async with asyncio.TaskGroup() as group:
+        scene.begin(group)
+        await scene.accepted()
+        yield
