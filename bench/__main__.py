@@ -75,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seconds=options.seconds,
             rounds=options.rounds,
             open_files_max=open_files_max,
+            patience_seconds=options.patience,
         )
         parts = [
             heading(
@@ -122,6 +123,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="a,b,...", help="the scenarios to run (default: all)")
     parser.add_argument("--seconds", type=_seconds, default=5.0, help="measured seconds of one round (default: 5)")
     parser.add_argument("--rounds", type=_rounds, default=5, help="rounds whose median counts (default: 5)")
+    parser.add_argument(
+        "--patience",
+        type=_patience,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long each run may wait for other work on the machine to end (default: 0)",
+    )
     parser.add_argument("--write", action="store_true", help="keep the result in bench/RESULTS.md")
     parser.add_argument("--directory", type=Path, help="where the data goes; its disk is what fsync is measured on")
     parser.add_argument(
@@ -142,6 +150,10 @@ def chosen(engine: str, only: str | None) -> list[Scenario]:
 
 def _seconds(text: str) -> float:
     return _between(float(text), 0.1, _SECONDS_MAX)
+
+
+def _patience(text: str) -> float:
+    return _between(float(text), 0, _SECONDS_MAX)
 
 
 def _rounds(text: str) -> int:

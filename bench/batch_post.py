@@ -26,7 +26,7 @@ def run(context: Context) -> Report:
     check = functools.partial(check_batch, count=_BATCH)
     with context.launcher.service() as bus, context.launcher.baseline() as bare:
         windows = in_turns(
-            context.rounds,
+            context,
             {
                 bus.name: lambda: closed_loop(bus, plan, content_type, body, check),
                 bare.name: lambda: closed_loop(bare, plan, content_type, body),

@@ -97,7 +97,7 @@ def run(context: Context) -> Report:
     with context.launcher.service() as bus, context.launcher.baseline() as bare:
         runs = {cell.name: functools.partial(deliveries, context, bus, cell.feed(bus)) for cell in _CELLS}
         runs[bare.name] = functools.partial(deliveries, context, bare, _MAIN.feed(bare))
-        windows = in_turns(context.rounds, runs)
+        windows = in_turns(context, runs)
     figures = {
         name: Figure(
             name=name if name == bare.name else f"{bus.name}: {name}",

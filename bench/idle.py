@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import time
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ def run(context: Context) -> Report:
     sockets = min(_SOCKETS, context.open_files_max - _FILES_BESIDE)
     launcher = context.launcher
     rounds = in_turns(
-        min(context.rounds, _ROUNDS_MAX),
+        dataclasses.replace(context, rounds=min(context.rounds, _ROUNDS_MAX)),
         {
             "event bus": functools.partial(_round, launcher.service, sockets, PATH, delivers=True),
             "bare aiohttp": functools.partial(_round, launcher.baseline, sockets, "/idle", delivers=False),

@@ -53,7 +53,7 @@ def run(context: Context) -> Report:
     with context.launcher.service() as bus, context.launcher.baseline() as bare:
         fsyncs = [FsyncTimes.measured(bus.data_directory)]
         rounds = in_turns(
-            context.rounds,
+            context,
             {server.name: functools.partial(delays, context, server) for server in (bus, bare)},
         )
         fsyncs.append(FsyncTimes.measured(bus.data_directory))

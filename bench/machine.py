@@ -53,12 +53,21 @@ def core_busy_seconds(core: int) -> float:
 
     With interrupts, which the times of processes contain on most kernels (proc(5), /proc/stat).
     """
+    return _busy_seconds(f"cpu{core}")
+
+
+def busy_seconds() -> float:
+    """Return the time that all cores together have been busy so far."""
+    return _busy_seconds("cpu")
+
+
+def _busy_seconds(wanted: str) -> float:
     for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines():
         name, *fields = line.split()
-        if name == f"cpu{core}":
+        if name == wanted:
             user, nice, system, _idle, _wait, interrupts, soft_interrupts, stolen = map(int, fields[:8])
             return (user + nice + system + interrupts + soft_interrupts + stolen) / CLOCK_TICKS
-    raise BenchError(f"the kernel does not tell the times of core {core}")
+    raise BenchError(f"the kernel does not tell the times of {wanted}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

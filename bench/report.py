@@ -90,6 +90,8 @@ class Context:
     rounds: int
     open_files_max: int
     warm_up_seconds: float = field(default=1.0)
+    patience_seconds: float = 0.0
+    """How long each run may wait for a quiet machine."""
 
 
 def ratio(above: Figure, below: Figure, name: str, target: Target | None = None) -> Figure:

@@ -22,7 +22,7 @@ def run(context: Context) -> Report:
     plan = ClosedLoopPlan.of(context, connections=_CONNECTIONS)
     with context.launcher.service() as bus, context.launcher.baseline() as bare:
         windows = in_turns(
-            context.rounds,
+            context,
             {
                 bus.name: lambda: closed_loop(bus, plan, "application/json", event(), check_single),
                 bare.name: lambda: closed_loop(bare, plan, "application/json", event()),

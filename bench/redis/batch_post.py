@@ -51,7 +51,7 @@ def run(context: Context) -> Report:
         store.client() as client,
     ):
         rounds = in_turns(
-            context.rounds,
+            context,
             {
                 bus.name: lambda: store.watched(lambda: closed_loop(bus, plan, "application/x-ndjson", body, check)),
                 _LOOP: lambda: store.watched(lambda: _pipelines(context, store, lines, ["--asyncio"])),

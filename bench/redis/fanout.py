@@ -59,7 +59,7 @@ def run(context: Context) -> Report:
             _SINGLES: functools.partial(deliveries, context, bus, _one_by_one(bus, events)),
             peer.name: to_peer,
         }
-        rounds = in_turns(context.rounds, {name: functools.partial(store.watched, one) for name, one in runs.items()})
+        rounds = in_turns(context, {name: functools.partial(store.watched, one) for name, one in runs.items()})
     figures = {
         name: Figure(name=name, unit="deliveries/s", values=[window.per_second for window in windows_of(rounds[name])])
         for name in runs

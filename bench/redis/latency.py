@@ -30,7 +30,7 @@ def run(context: Context) -> Report:
         context.launcher.running(_BARE, _bare_command, {"REDIS_URL": store.url}) as bare,
     ):
         rounds = in_turns(
-            context.rounds,
+            context,
             {server.name: functools.partial(delays, context, server) for server in (bus, bare)},
         )
     figures = {

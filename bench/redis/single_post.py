@@ -46,7 +46,7 @@ def run(context: Context) -> Report:
             return window
 
         rounds = in_turns(
-            context.rounds,
+            context,
             {
                 bus.name: lambda: store.watched(lambda: wrk.drive(bus, EVENTS_PATH)),
                 peer.name: lambda: store.watched(post_to_peer),
