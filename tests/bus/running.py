@@ -10,10 +10,11 @@ from pathlib import Path
 from tests.event_samples import entry
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.engine.contract import Frame, Page, Registration, Tip
+from waooaw.events.engine.deduplication_window import DeduplicationWindow
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.errors import RoutesChangedError, WowEventError
 from waooaw.events.event import Entry
-from waooaw.events.position import Position
+from waooaw.events.position import Position, position_milliseconds
 from waooaw.events.receipt import Receipt
 from waooaw.events.testing import ManualClock, SequentialIdentifiers
 
@@ -50,12 +51,66 @@ class TestedEngine(SqliteEngine):
         self.fails_after: WowEventError | Exception | None = None
         self.fails_reads: WowEventError | None = None
         self.routes_wanted = "0"
+        self.reads_take_turns = 0
+        self.told: list[Frame] = []
+        self._floor_ms = 0
 
     def listen(self, bus: str, listener: Callable[[Frame | Tip], None]) -> Callable[[], None]:
         """Carry frames, but for those that get lost."""
-        return super().listen(
-            bus, lambda told: None if isinstance(told, Frame) and self.loses(told) else listener(told)
-        )
+
+        def hear(told: Frame | Tip) -> None:
+            if isinstance(told, Frame):
+                self.told.append(told)
+                if self.loses(told):
+                    return
+            listener(told)
+
+        return super().listen(bus, hear)
+
+    def tell(self, told: Frame | Tip) -> None:
+        """Tell listeners something by hand: a tip, or a frame that comes late or twice."""
+        for listener in tuple(self._listeners[BUS].values()):
+            listener(told)
+
+    def tell_tip(self) -> None:
+        """Tell where the log ends, as engines do where frames may have been lost."""
+        history = self.state(BUS).history
+        self.tell(Tip(history.current.id, history.last))
+
+    async def fail_over(self, lost: int = 0, *, forgets_all: bool = False) -> None:
+        """Lose the newest events, or everything with its history, and go on in a new epoch: a failover, or FLUSHALL.
+
+        Epochs that began in what is lost are lost too. As with every engine that can lose events, no lost position is
+        handed out again.
+        """
+        async with self._writing:
+            log, connection = self._logs[BUS], self._connection
+            self._floor_ms = max(self._floor_ms, position_milliseconds(log.last) + 2)  # times are rounded down
+            connection.execute("BEGIN IMMEDIATE")
+            if forgets_all:
+                connection.execute(log.sql("DELETE FROM {log}"))
+                connection.execute("DELETE FROM epochs WHERE bus = ?", (log.number,))
+                connection.execute("UPDATE buses SET trimmed_through = 0 WHERE number = ?", (log.number,))
+            connection.execute(
+                log.sql(
+                    "DELETE FROM {log} WHERE position IN (SELECT position FROM {log} ORDER BY position DESC LIMIT ?)"
+                ),
+                (lost,),
+            )
+            connection.execute(
+                log.sql(
+                    "UPDATE buses SET (last, events, size_bytes) = (SELECT coalesce(max(position), trimmed_through), "
+                    "count(*), coalesce(sum(length(body)), 0) FROM {log}) WHERE number = ?"
+                ),
+                (log.number,),
+            )
+            connection.execute(
+                "DELETE FROM epochs WHERE bus = ?1 AND after > (SELECT last FROM buses WHERE number = ?1)",
+                (log.number,),
+            )
+            log.open(self.identifiers.new_epoch(), DeduplicationWindow(), self.clock.now_ms())
+            connection.execute("COMMIT")
+        self.tell_tip()
 
     async def register(self, bus: str, *, patience_seconds: float = 2.0) -> Registration:
         """Count registrations, and fail before one."""
@@ -77,6 +132,7 @@ class TestedEngine(SqliteEngine):
     ) -> tuple[Receipt | WowEventError, ...]:
         """Append when the gate is open, and fail before or after it."""
         await self.gate.wait()
+        self.clock.set_wall(max(self.clock.now_ms(), self._floor_ms))
         if routes_version != self.routes_wanted:
             raise RoutesChangedError("routes have changed", routes_version=self.routes_wanted)
         error, self.fails_before = self.fails_before, None
@@ -92,12 +148,14 @@ class TestedEngine(SqliteEngine):
     async def read(
         self, bus: str, after: Position, *, through: Position, limit: int, newest_first: bool = False
     ) -> Page:
-        """Read, and note it; or fail once."""
+        """Read, and note it; or fail once. The answer may take some turns of the loop to come."""
         error, self.fails_reads = self.fails_reads, None
         if error is not None:
             raise error
         self.reads.append((after, through))
-        return await super().read(bus, after, through=through, limit=limit, newest_first=newest_first)
+        page = await super().read(bus, after, through=through, limit=limit, newest_first=newest_first)
+        await turns(self.reads_take_turns)
+        return page
 
 
 @asynccontextmanager

@@ -44,7 +44,9 @@ class LogBlocks:
             return page
         task = self._reading.get(after)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._read(after, through), name=f"read {self._bus}")
+            task = asyncio.get_running_loop().create_task(
+                self._read(after, through, self._reading), name=f"read {self._bus}"
+            )
             self._reading[after] = task
         return await asyncio.shield(task)
 
@@ -60,8 +62,7 @@ class LogBlocks:
         start = max((start for start in self._reading if start < after), default=None)
         return None if start is None else self._reading[start]
 
-    async def _read(self, after: Position, through: Position) -> Page:
-        reading = self._reading
+    async def _read(self, after: Position, through: Position, reading: dict[Position, asyncio.Task[Page]]) -> Page:
         try:
             page = await self._log.read(self._bus, after, through=through, limit=BLOCK_EVENTS)
         finally:
