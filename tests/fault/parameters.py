@@ -58,3 +58,5 @@ SERVICE_KILLS: Final = Parameter("FAULT_SERVICE_KILLS", 3, 30, "kills of the ser
 FAILOVERS: Final = Parameter("FAULT_FAILOVERS", 1, 3, "primaries killed under load, in each mode")
 CABLE_SECONDS: Final = Parameter("FAULT_CABLE_SECONDS", 4, 20, "seconds for which two hosts do not see each other")
 SLOT_MIB: Final = Parameter("FAULT_SLOT_MIB", 8, 100, "size of the log whose slot is moved")
+RESTARTS: Final = Parameter("FAULT_RESTARTS", 2, 20, "restarts of Redis, of each replica and of the pub/sub links")
+RESTART_RATE: Final = Parameter("FAULT_RESTART_RATE", 4000, 20_000, "real events a second published meanwhile")

@@ -143,6 +143,11 @@ class SocketLink(Link):
         """Send one text message."""
         await self.send(client_frame(TEXT, payload))
 
+    def unread(self) -> bytes:
+        """Give up what was received behind the last message: from now on the caller reads frames by itself."""
+        rest, self._received, self._start = self._received[self._start :], b"", 0
+        return rest
+
     async def message(self) -> dict[str, Any]:
         """Return the next message; pings are answered. A close by the service is a `ConnectionError`."""
         while True:

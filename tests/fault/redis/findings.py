@@ -31,8 +31,13 @@ class Findings:
     def note(self, fault: str, mode: Mode, outcome: Outcome, note: str = "") -> None:
         """Add a row."""
         lost, twice = len(outcome.verdict.lost), len(outcome.verdict.twice)
-        cells = (fault, mode.name, f"{outcome.accepted:,}", lost, twice, f"{outcome.silence_seconds:.1f}", note)
-        self._rows[fault, mode.name] = f"| {' | '.join(map(str, cells))} |"
+        self.note_row((fault, mode.name), (outcome.accepted, lost, twice, outcome.silence_seconds, note))
+
+    def note_row(self, place: tuple[str, str], numbers: tuple[int, int, int, float, str]) -> None:
+        """Add a row: its fault and mode; accepted, lost, twice, silence in seconds and a note."""
+        accepted, lost, twice, silence_seconds, note = numbers
+        cells = (*place, f"{accepted:,}", lost, twice, f"{silence_seconds:.1f}", note)
+        self._rows[place] = f"| {' | '.join(map(str, cells))} |"
 
     def write(self, path: Path = FILE) -> None:
         """Write the file, rows sorted."""
