@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tests.service.frames import Closed, Socket, opened
 from tests.service.watched_service import WatchedService, event_bytes
-from tests.service.wire import Wire, connected, request_bytes
+from tests.service.wire import HEAD_END, PATIENCE_SECONDS, Wire, connected, parse_head, request_bytes
 
 JSON: Final = {"Content-Type": "application/json"}
 PUBLISHERS: Final = 20
@@ -174,3 +176,97 @@ async def _publish(socket: Socket, number: int) -> dict[str, Any]:
     event = {"type": "drain.late", "source": "/tests"}
     await socket.send({"op": "publish", "id": str(number), "event": event})
     return await socket.receive_op("result", "error", "closing")
+
+
+# Slow readers ---------------------------------------------------------------------------------------------------------
+
+RECEIVE_BYTES: Final = 4096
+SIPS: Final = 100
+SIP_SECONDS: Final = 0.05
+"""Of a reader that takes 4 KB twenty times a second: longer than a drain waits for anything else."""
+
+
+class SlowReader:
+    """A client that has asked for the largest page there is, and takes of it what it is told to, by a small buffer."""
+
+    def __init__(self, wire: socket.socket) -> None:
+        self._wire = wire
+        self.received = b""
+
+    async def take(self, size_bytes: int = RECEIVE_BYTES) -> bool:
+        """Take some bytes; tell whether there were any."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            piece = await asyncio.get_running_loop().sock_recv(self._wire, size_bytes)
+        self.received += piece
+        return bool(piece)
+
+    @property
+    def missing_bytes(self) -> int:
+        """What the headers promised, and did not come."""
+        head, _, body = self.received.partition(HEAD_END)
+        return int(parse_head(head).header("Content-Length") or 0) - len(body)
+
+
+@asynccontextmanager
+async def slow_reader(service: WatchedService) -> AsyncIterator[SlowReader]:
+    """A reader whose answer has begun."""
+    large = b"\n".join([event_bytes("drain.large", data="x" * 8000)] * 900)
+    assert (await service.publish(large, "application/x-ndjson")).status == 200
+    with socket.socket() as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
+        wire.settimeout(0)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(wire, ("127.0.0.1", service.port))
+        await loop.sock_sendall(wire, request_bytes("GET", "/v1/events?pattern=drain.large&limit=900"))
+        reader = SlowReader(wire)
+        assert await reader.take()
+        yield reader
+
+
+def events_told(service: WatchedService, *names: str) -> list[dict[str, Any]]:
+    """The log lines of some names."""
+    return [line for line in service.log_lines if line["event"] in names]
+
+
+async def test_a_slow_reader_gets_its_answer(tmp_path: Path) -> None:
+    """A drain lets an answer that is on its way arrive, however slowly it is taken; then the exit code is 0."""
+    with WatchedService(tmp_path) as service:
+        async with slow_reader(service) as reader:
+            service.signal(signal.SIGTERM)
+            for _ in range(SIPS):
+                await asyncio.sleep(SIP_SECONDS)  # what makes it slow
+                assert await reader.take()
+            assert service.is_running
+            while await reader.take(1_000_000):
+                pass
+            assert reader.missing_bytes == 0
+        assert await asyncio.to_thread(service.wait, 20) == 0
+        assert events_told(service, "service.responses_cut", "service.cut_short") == []
+        service.check_log_lines()
+
+
+async def test_a_reader_that_takes_nothing_of_its_answer(tmp_path: Path) -> None:
+    """A drain waits no longer than usual for one that takes nothing: it is cut, told and counted, and the exit is 1."""
+    with WatchedService(tmp_path, {"WOWEVENT_STALLED_SECONDS": "0.5"}) as service:
+        async with slow_reader(service):
+            service.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(service.wait, 20) == 1
+        (cut,) = events_told(service, "service.responses_cut", "service.cut_short")
+        assert (cut["level"], cut["responses"]) == ("WARNING", 1)
+        service.check_log_lines()
+
+
+async def test_an_answer_that_outlasts_the_grace(tmp_path: Path) -> None:
+    """The grace period is the end of all waiting: what is not sent by then is counted, and the exit is 1."""
+    with WatchedService(tmp_path, {"WOWEVENT_DRAIN_GRACE_SECONDS": "1"}) as service:
+        async with slow_reader(service) as first, slow_reader(service) as second:
+            service.signal(signal.SIGTERM)
+            assert await asyncio.to_thread(service.wait, 20) == 1
+            for reader in (first, second):
+                while await reader.take(1_000_000):
+                    pass
+                assert reader.missing_bytes > 0
+        short, cut = events_told(service, "service.responses_cut", "service.cut_short")
+        assert (short["event"], short["reason"]) == ("service.cut_short", "grace period over")
+        assert (cut["event"], cut["responses"]) == ("service.responses_cut", 2)
+        service.check_log_lines()

@@ -131,14 +131,37 @@ async def test_headers_that_never_end(service: WatchedService, sent: bytes) -> N
         assert await wire.is_closed_now()
 
 
-async def test_headers_that_never_end_on_a_used_connection(service: WatchedService) -> None:
-    """The deadline for headers holds for each request of a connection, from its first byte."""
+@pytest.mark.parametrize(
+    "before",
+    [
+        request_bytes("GET", "/health"),
+        request_bytes("GET", "/health") * 3,
+        request_bytes("POST", "/v1/log", {"Content-Type": "application/json"}, b"{}"),
+        request_bytes("POST", "/v1/log", {"Transfer-Encoding": "chunked"}) + b"2\r\n{}\r\n0\r\n\r\n",
+    ],
+    ids=["GET", "three", "a body", "chunks"],
+)
+@pytest.mark.parametrize("beginning", [b"G", b"GET /re", b"GET /ready HTTP/1.1\r\nHost: a\r\n"])
+async def test_headers_that_never_end_on_a_used_connection(
+    service: WatchedService, before: bytes, beginning: bytes
+) -> None:
+    """The deadline for headers holds for each request from its first byte, also where that came with the one before."""
     async with connected(service.port) as wire:
-        await wire.send(request_bytes("GET", "/health"), b"GET /re")
-        assert (await wire.answer()).status == 200
-        await wire.send(b"ady HTTP/1.1\r\nHost: a\r\n")
+        await wire.send(before + beginning)
+        for _ in range(before.count(b"HTTP/1.1")):
+            assert (await wire.answer()).status in {200, 405}
         expect(await wire.answer(), Refusal(408, "request_timeout"))
         assert await wire.is_closed_now()
+
+
+async def test_headers_that_come_slowly_on_a_used_connection(service: WatchedService) -> None:
+    """A half-sent request that is completed in time is answered, and what comes behind it has its own deadline."""
+    async with connected(service.port) as wire:
+        await wire.send(request_bytes("GET", "/health") + b"GET /re")
+        assert (await wire.answer()).status == 200
+        await wire.send(b"ady HTTP/1.1\r\nHost: a\r\n\r\nGET")
+        assert (await wire.answer()).status == 200
+        expect(await wire.answer(), Refusal(408, "request_timeout"))
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1000\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"])

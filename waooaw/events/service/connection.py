@@ -1,6 +1,6 @@
 """One connection from a client: aiohttp's handler, with the deadlines and manners it leaves to others.
 
-Rule 1: headers are complete in time, or the connection is answered 408 and closed.
+Rule 1: headers are complete in time from their first byte, or the connection is answered 408 and closed.
 Rule 2: bytes that a client never takes do not wait for ever.
 Rule 3: what cannot be parsed is answered as a problem, and is no line in the log.
 Rule 4: WebSocket frames of a client are masked (RFC 6455 section 5.1), which aiohttp does not insist on.
@@ -15,10 +15,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from aiohttp import WSCloseCode, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 
 from waooaw.events.errors import HeadersTooLargeError, InvalidRequestError, RequestTimeoutError, WowEventError
 from waooaw.events.outages import OverloadedError
+from waooaw.events.service.arrival import Arrival
 from waooaw.events.service.masking import MaskingGuard
 from waooaw.events.service.problems import error_of_http, problem_response, raw_problem
 
@@ -56,11 +58,16 @@ class Admission(Protocol):
         """Count a connection out."""
         ...
 
+    def count_cut(self) -> None:
+        """Count a response that is cut, because its reader takes nothing."""
+        ...
+
 
 class Connection(web.RequestHandler):
     """A connection. The listener looks at it once a second."""
 
     __slots__ = (
+        "_arrival",
         "_broken",
         "_close_socket",
         "_guard",
@@ -68,6 +75,7 @@ class Connection(web.RequestHandler):
         "_message_since",
         "_untaken",
         "_untaken_since",
+        "carries_stream",
         "head_since",
         "is_leaving",
         "is_old",
@@ -81,6 +89,8 @@ class Connection(web.RequestHandler):
         super().__init__(listener.server, loop=loop, **options)
         self.listener = listener
         self.head_since: float | None = loop.time()
+        self._arrival = Arrival()
+        self.carries_stream = False
         self.move_at = listener.move_at(loop.time())
         self.is_old = False
         self.is_leaving = False
@@ -108,17 +118,31 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell whoever writes to this connection that it is gone."""
         self.listener.forget(self)
+        # The kernel gave up (TCP_USER_TIMEOUT), sooner than `look`.
+        if isinstance(exc, TimeoutError) and not self.carries_stream:
+            self.listener.count_cut()
         super().connection_lost(exc)
         if self.lost is not None:
             self.lost()
 
     def data_received(self, data: bytes) -> None:
         """Note when a request began to arrive."""
-        if self.head_since is None and not self._request_in_progress:
-            self.head_since = self._loop.time()
+        waiting = len(self._messages)
         super().data_received(data)
+        self._note_arrival(data, is_request=len(self._messages) > waiting)
         if self._messages and self._current_request is not None:
             self._fail_body(self._current_request)
+
+    def _note_arrival(self, data: bytes, *, is_request: bool) -> None:
+        if is_request:
+            message, body = self._messages[-1]
+            is_chunked = isinstance(message, RawRequestMessage) and message.chunked
+            self._arrival.take_request(data, body, is_chunked=is_chunked)
+            self.head_since = None
+        elif not self._upgraded:
+            self._arrival.take(data)
+        if self._arrival.has_begun and not self._upgraded and self.head_since is None:
+            self.head_since = self._loop.time()
 
     def set_parser(
         self,
@@ -141,8 +165,7 @@ class Connection(web.RequestHandler):
             self._close_socket(code, reason)
 
     def begin_request(self) -> None:
-        """The headers of a request are complete, and it is being answered."""
-        self.head_since = None
+        """A request is being answered."""
         if self._messages and self._current_request is not None:
             self._fail_body(self._current_request)
 
@@ -155,14 +178,33 @@ class Connection(web.RequestHandler):
             request.content.set_exception(web.RequestPayloadError("its chunks cannot be parsed"))
 
     @property
-    def is_arriving(self) -> bool:
-        """Whether a request has begun to arrive, or may have: the connection is new."""
-        return self.head_since is not None and not self._request_in_progress
+    def _is_waiting(self) -> bool:
+        """Whether nothing is to be answered."""
+        return self._waiter is not None and not self._messages
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request is being answered, waits or arrives."""
-        return self.head_since is None and not self._request_in_progress and not self._messages
+        """Whether nothing is to be answered, and no request arrives."""
+        return self._is_waiting and self.head_since is None
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether a request arrives or waits, or may: the connection is new."""
+        return not (self.is_idle or self._request_in_progress or self._close or self._force_close)
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a request is being answered, or its answer has not left the process. Streams are no answers."""
+        transport = self.transport
+        if transport is None or self.carries_stream or self._lingering_since is not None:
+            return False
+        return self._request_in_progress or transport.get_write_buffer_size() > 0
+
+    def end(self) -> None:
+        """Close an idle connection, once what was written has left."""
+        self.close()
+        if self.transport is not None:
+            self.transport.close()
 
     def refuse(self, error: WowEventError) -> None:
         """Answer a problem where no request could be read, and linger."""
@@ -199,12 +241,14 @@ class Connection(web.RequestHandler):
             self.refuse(RequestTimeoutError(message))
         elif self._is_stalled(transport.get_write_buffer_size(), now, settings.stalled_seconds):
             _log.info("connection.stalled", extra={"peer": self.peername, "untaken_bytes": self._untaken})
+            if self.is_sending:
+                self.listener.count_cut()
             transport.abort()
         elif self._guard is not None and self._is_message_late(self._guard, now, settings.body_seconds):
             self._guard.fail(WSCloseCode.POLICY_VIOLATION, "the message was not complete in time")
 
     def _is_head_late(self, now: float, header_seconds: float) -> bool:
-        if self.head_since is None or self._request_in_progress or self.is_leaving:
+        if self.head_since is None or self.is_leaving or not self._is_waiting:
             return False
         return now - self.head_since > header_seconds
 
@@ -253,7 +297,6 @@ class Connection(web.RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         """Send a response; what aiohttp answers before any handler of ours runs becomes a problem first."""
         if isinstance(resp, web.HTTPException):
-            self.begin_request()
             resp = problem_response(error_of_http(resp.status, resp.text or resp.reason))
         return super().finish_response(request, resp, start_time)
 

@@ -26,6 +26,9 @@ BACKLOG: Final = 1024
 
 LOOK_SECONDS: Final = 1.0
 
+SENT_LOOK_SECONDS: Final = 0.05
+"""A drain is longer by no more than this for looking, instead of being told, whether answers have left."""
+
 USER_TIMEOUT_MS_MAX: Final = 2**31 - 1
 """The kernel keeps it in an int."""
 
@@ -78,6 +81,7 @@ class Listener:
         self._connections: set[Connection] = set()
         self._connections_max = min(settings.connections_max, files_max() - FILES_KEPT)
         self._accepting: asyncio.Server | None = None
+        self.cut_responses = 0
         self.user_timeout_ms = min(int(settings.stalled_seconds * 1000), USER_TIMEOUT_MS_MAX)
         host, port = bound.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -115,7 +119,7 @@ class Listener:
         arriving = False
         for connection in tuple(self._connections):
             if connection.is_idle:
-                connection.close()
+                connection.end()
             arriving = arriving or connection.is_arriving
         return arriving
 
@@ -133,6 +137,20 @@ class Listener:
     def forget(self, connection: Connection) -> None:
         """Count a connection out."""
         self._connections.discard(connection)
+
+    def count_cut(self) -> None:
+        """Count a response that is cut, because its reader takes nothing."""
+        self.cut_responses += 1
+
+    @property
+    def sending(self) -> int:
+        """How many connections are being answered, or have not been handed all of their answer."""
+        return sum(connection.is_sending for connection in self._connections)
+
+    async def sent(self) -> None:
+        """Return once every answer has left the process, however slowly its reader takes it."""
+        while self.sending:  # noqa: ASYNC110 - a transport does not tell when its buffer is empty
+            await asyncio.sleep(SENT_LOOK_SECONDS)
 
     async def watch(self) -> None:
         """Look at every connection once a second, until cancelled."""

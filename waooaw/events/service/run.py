@@ -3,7 +3,7 @@
 Start: take the port, open the store, then accept; what fails is undone, and said in one sentence.
 Drain (SIGTERM, SIGINT): not ready at once; a lame duck still serves, each response closing its connection, while
 balancers take note; then accept no more, finish what was accepted, tell streams where they were and when to come back,
-close. A second signal ends it at once.
+let slow readers have their answers, close. A second signal ends it at once.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ARRIVAL_SECONDS: Final = 0.5
 def run_service(
     settings: Settings, announce: Callable[[str, str], None] | None = None, *, unread_variables: Sequence[str] = ()
 ) -> int:
-    """Serve until a signal; return the exit status: 0 after a whole drain, 1 where it was cut short.
+    """Serve until a signal; return the exit status: 0 after a whole drain, 1 where it or an answer was cut short.
 
     ``announce`` is told the URL and where events are kept, once the service accepts connections. ``unread_variables``
     are named in a warning. Raises `StartupError`.
@@ -111,7 +111,13 @@ async def _serve(settings: Settings, announce: Callable[[str, str], None] | None
         number = await signals.first
         _log.info("service.draining", extra={"signal": number.name})
         lame_duck_seconds = 0.0 if number is signal.SIGINT else settings.drain_lame_duck_seconds
-        is_whole = await _until(signals.second, _drain(context, lame_duck_seconds), settings.drain_grace_seconds)
+        cut_before = listener.cut_responses
+        is_whole = await _until(
+            signals.second, _drain(context, listener, lame_duck_seconds), settings.drain_grace_seconds
+        )
+        if unfinished := listener.sending + listener.cut_responses - cut_before:
+            is_whole = False
+            _log.warning("service.responses_cut", extra={"responses": unfinished})
     _log.info("service.stopped", extra={"drained": is_whole})
     return EXIT_OK if is_whole else EXIT_CUT
 
@@ -152,18 +158,17 @@ async def _until(second: asyncio.Event, drain: Coroutine[None, None, None], grac
     return is_whole
 
 
-async def _drain(context: Context, lame_duck_seconds: float) -> None:
+async def _drain(context: Context, listener: Listener, lame_duck_seconds: float) -> None:
     context.begin_drain()
     await asyncio.sleep(lame_duck_seconds)
-    listener = context.listener
-    if listener is not None:
-        listener.close()
-        if listener.close_idle():
-            await asyncio.sleep(ARRIVAL_SECONDS)
+    listener.close()
+    if listener.close_idle():
+        await asyncio.sleep(ARRIVAL_SECONDS)
     await context.requests_answered()
     await asyncio.gather(*[bus.finish() for bus in context.buses.values()])
     context.streams.leave_all()
     await context.streams.left(CLOSING_SECONDS)
+    await listener.sent()
 
 
 async def _cancelled(task: asyncio.Task[object]) -> None:

@@ -77,6 +77,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     framing = request.app[FRAMINGS][bus.name][request.version >= HttpVersion11]
     sink = SocketSink(request, connection, transport)
     opened = SseStream(bus, sink, framing)
+    connection.carries_stream = True
     connection.lost = opened.end
     sink.write(framing.opening(bus.cursor_of(start), int(context.streams.retry_seconds() * 1000)))
     opened.stream = bus.open_stream(patterns, framing, sink, start=start, ended=opened.end)

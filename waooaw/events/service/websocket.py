@@ -91,6 +91,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     else:
         socket = BareSocket(bus, sink, cloudevents, response)
         socket.open(patterns, start)
+    connection.carries_stream = True
     connection.when_broken(socket.break_off)
     context.streams.add(socket)
     context.end_request()
