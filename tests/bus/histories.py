@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from tests.bus.reading import Reader, SeeingFraming
 from tests.bus.running import BUS, TestedEngine
+from tests.event_samples import entry
+from waooaw.events.bound import NOW, Bound
+from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.engine.contract import Frame, Page, Tip
 from waooaw.events.engine.sqlite import statements
 from waooaw.events.event import Entry
@@ -143,3 +147,15 @@ class ChangingEngine(TestedEngine):
         """Let every read through."""
         self.requests.set()
         self.answers.set()
+
+
+async def more(bus: EventBus, *types: str) -> list[str]:
+    """Publish events together; return which they are."""
+    wanted = [entry(type=name) for name in types]
+    await bus.submit(wanted)
+    return [item.id for item in wanted]
+
+
+def opened(bus: EventBus, *patterns: str, start: Bound = NOW, slow: bool = False) -> Reader:
+    """Begin a stream that tells which events it gives."""
+    return Reader(slow=slow).open(bus, *patterns, framing=SeeingFraming(), start=start)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bus.histories import ChangingEngine
-from tests.bus.reading import Messages, Reader, SeeingFraming
+from tests.bus.histories import ChangingEngine, more, opened
+from tests.bus.reading import Messages, Reader, Seen
 from tests.bus.running import BUS, published, running, turns, until
-from tests.event_samples import entries, entry
+from tests.event_samples import entries
 from waooaw.events.bound import EARLIEST, NOW, After, At
-from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.cursor import Cursor
 from waooaw.events.epoch import Gap
 from waooaw.events.position import BEGINNING, Position, make_position
@@ -25,19 +24,6 @@ REISSUED = 0.0
 @pytest.fixture
 async def engine() -> ChangingEngine:
     return ChangingEngine()
-
-
-async def more(bus: EventBus, *types: str) -> list[str]:
-    """Publish events together; return which they are."""
-    wanted = [entry(type=name) for name in types]
-    await bus.submit(wanted)
-    return [item.id for item in wanted]
-
-
-def opened(bus: EventBus, **options: object) -> Reader:
-    """Begin a stream of all events that tells which ones they are."""
-    start = options.pop("start", NOW)
-    return Reader(**options).open(bus, framing=SeeingFraming(), start=start)  # type: ignore[arg-type]  # the two options
 
 
 # Nothing is lost ------------------------------------------------------------------------------------------------------
@@ -74,6 +60,7 @@ async def test_an_epoch_without_loss_while_frames_are_lost(engine: ChangingEngin
         await until(lambda: reader.ids == missed)
 
         assert reader.gaps == []
+        assert {message.epoch for message in reader.messages if isinstance(message, Seen)} == {engine.epoch}
 
 
 async def test_a_tip_after_lost_frames(engine: ChangingEngine) -> None:
@@ -221,24 +208,28 @@ async def test_who_had_not_seen_what_is_lost_is_not_told(engine: ChangingEngine)
         assert reader.ids[2:] == after
 
 
+@pytest.mark.parametrize("kept", [0, 1])
 @pytest.mark.parametrize("seconds", [REISSUED, 1.0])
-async def test_late_frames_of_an_old_epoch_are_dropped(engine: ChangingEngine, seconds: float) -> None:
-    """What was on its way when the history went back says nothing of the log as it is."""
+async def test_late_frames_of_an_old_epoch_are_dropped(engine: ChangingEngine, seconds: float, kept: int) -> None:
+    """What was on its way when the history went back says nothing of the log as it is, also where it would follow."""
     async with running(engine, engine.clock) as bus:
         reader = opened(bus)
         positions = await published(bus, *"ab")
+        seen = list(reader.messages)
         engine.delays = lambda _: True
         await published(bus, "c")
         await published(bus, "d")
-        engine.lose_after(positions[0])
+        engine.lose_after(positions[kept])
         engine.clock.advance(seconds)
         await until(lambda: reader.stream.live)
         engine.tell_delayed()
+        await turns()
         after = await more(bus, *"ef")
         await until(lambda: len(reader.ids) == 4)
 
+        assert reader.messages[:2] == seen
         assert reader.ids[2:] == after
-        assert len(reader.gaps) == 1
+        assert len(reader.gaps) == 1 - kept
 
 
 class Quitter(Reader):
