@@ -16,14 +16,17 @@ from tests.service.frames import (
     CONTINUATION,
     MASK,
     PING,
+    PONG,
     TEXT,
     Closed,
+    Frame,
     Socket,
     frame,
     opened,
 )
 from tests.service.test_bad_input import EVENTS
 from tests.service.watched_service import WatchedService, event_bytes
+from waooaw.events.service.frame_guard import CONTROLS_BURST
 
 VARIABLES: Final = {"WOWEVENT_BODY_SECONDS": "0.5", "WOWEVENT_BODY_BYTES_MAX": "1000000"}
 
@@ -128,6 +131,25 @@ async def test_floods_of_frames(service: WatchedService) -> None:
                     assert (await service.call("GET", "/health")).status == 200
             flooding.cancel()
     assert service.peak_memory_bytes() - before < 32 * 1024 * 1024
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG], ids=["pings", "pongs"])
+@pytest.mark.parametrize("protocol", ["wowevent.v1", "cloudevents.json"])
+async def test_too_many_pings(service: WatchedService, protocol: str, opcode: int) -> None:
+    """A burst of pings is answered, one by one; a flood closes the socket with 1008 and the reason, unanswered."""
+    async with opened(service.port, protocol=protocol) as socket:
+        await socket.wire.send(frame(b"p", PING) * CONTROLS_BURST)
+        for _ in range(CONTROLS_BURST):
+            assert await socket.receive_frame() == Frame(PONG, b"p")
+        await socket.wire.send(frame(b"x", opcode) * 100_000)
+        received = await socket.receive_frame()
+        while received.opcode != CLOSE:  # as many as the rate has let through meanwhile
+            assert received == Frame(PONG, b"x")
+            received = await socket.receive_frame()
+        assert (int.from_bytes(received.payload[:2], "big"), received.payload[2:]) == (
+            1008,
+            b"too many pings and pongs",
+        )
 
 
 async def test_a_polite_close(service: WatchedService) -> None:

@@ -4,7 +4,7 @@ Rule 1: headers are complete in time from their first byte, or the connection is
 Rule 2: bytes that a client never takes do not wait for ever.
 Rule 3: what cannot be parsed is answered as a problem, and is no line in the log.
 Rule 4: WebSocket frames of a client are masked (RFC 6455 section 5.1), which aiohttp does not insist on.
-Rule 5: a WebSocket message that has begun is complete in time.
+Rule 5: a WebSocket message that has begun is complete in time, and pings come at a bounded rate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from waooaw.events.errors import HeadersTooLargeError, InvalidRequestError, RequestTimeoutError, WowEventError
 from waooaw.events.outages import OverloadedError
 from waooaw.events.service.arrival import Arrival
-from waooaw.events.service.masking import MaskingGuard
+from waooaw.events.service.frame_guard import FrameGuard
 from waooaw.events.service.problems import error_of_http, problem_response, raw_problem
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class Connection(web.RequestHandler):
         self.is_leaving = False
         self.written_bytes = 0
         self.lost: Callable[[], None] | None = None
-        self._guard: MaskingGuard | None = None
+        self._guard: FrameGuard | None = None
         self._broken: tuple[WSCloseCode, str] | None = None
         self._close_socket: Callable[[WSCloseCode, str], None] | None = None
         self._message_since: tuple[int, float] | None = None
@@ -150,7 +150,7 @@ class Connection(web.RequestHandler):
         data_received_cb: Callable[[], None] | None = None,
     ) -> None:
         """Go over to WebSocket frames, each looked at before aiohttp parses it."""
-        self._guard = MaskingGuard(parser, self._break_off)
+        self._guard = FrameGuard(parser, self._break_off, self._loop.time)
         super().set_parser(self._guard, data_received_cb)  # type: ignore[arg-type]  # it has the parser's methods
 
     def when_broken(self, close: Callable[[WSCloseCode, str], None]) -> None:
@@ -252,7 +252,7 @@ class Connection(web.RequestHandler):
             return False
         return now - self.head_since > header_seconds
 
-    def _is_message_late(self, guard: MaskingGuard, now: float, body_seconds: float) -> bool:
+    def _is_message_late(self, guard: FrameGuard, now: float, body_seconds: float) -> bool:
         """Tell whether the same message has been on its way for too long."""
         if not guard.is_within_message:
             self._message_since = None

@@ -1,4 +1,4 @@
-"""Sees to it that a client masks its WebSocket frames.
+"""Sees to it that a client masks its WebSocket frames, and sends no flood of control frames.
 
 RFC 6455 section 5.1: "The server MUST close the connection upon receiving a frame that is not masked." Only the heads
 of frames are looked at; payloads are passed over. What is seen on the way tells whether a message is still on its way.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import WSCloseCode
+
+from waooaw.events.service.token_bucket import TokenBucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,19 +26,45 @@ _KEY_BYTES: Final = 4
 _EXTENDED: Final = {126: 2, 127: 8}
 """Bytes of extended length by the length in the head (section 5.2)."""
 
+CONTROLS_PER_SECOND: Final = 100
+"""Control frames of one client. Libraries ping every ten seconds or so, browsers never; at this rate the answers cost
+the loop a few milliseconds a second, which other clients do not feel.
+"""
 
-class MaskingGuard:
-    """Stands before aiohttp's frame parser, with its methods. ``broken`` is told, once, a close code and a reason."""
+CONTROLS_BURST: Final = 200
+"""As many at once: pings that a proxy or a slow link held back arrive together."""
 
-    __slots__ = ("_broken", "_failed", "_fragmented", "_head", "_parser", "_passing", "messages")
+
+class FrameGuard:
+    """Stands before aiohttp's frame parser, with its methods. ``broken`` is told, once, a close code and a reason.
+
+    ``monotonic`` tells the time in seconds.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_controls",
+        "_controls_left",
+        "_failed",
+        "_fragmented",
+        "_head",
+        "_monotonic",
+        "_parser",
+        "_passing",
+        "messages",
+    )
 
     def __init__(
         self,
         parser: Any,  # noqa: ANN401 - one of two classes of aiohttp's, by build
         broken: Callable[[WSCloseCode, str], None],
+        monotonic: Callable[[], float],
     ) -> None:
         self._parser = parser
         self._broken = broken
+        self._monotonic = monotonic
+        self._controls = 0
+        self._controls_left = TokenBucket(per_second=CONTROLS_PER_SECOND, burst=CONTROLS_BURST, now=monotonic())
         self._head = b""
         self._passing = 0
         self._fragmented = False
@@ -59,12 +87,17 @@ class MaskingGuard:
         self._parser.feed_eof()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        """Look at frames, then have them parsed. Nothing after an unmasked frame is parsed."""
+        """Look at frames, then have them parsed. Nothing that comes with a bad frame, or after it, is parsed."""
         if self._failed:
             return True, b""
         if not self._all_masked(data):
             self.fail(WSCloseCode.PROTOCOL_ERROR, "frames of a client must be masked")
             return True, b""
+        if self._controls:
+            controls, self._controls = self._controls, 0
+            if not self._controls_left.take(controls, self._monotonic()):
+                self.fail(WSCloseCode.POLICY_VIOLATION, "too many pings and pongs")
+                return True, b""
         answer: tuple[bool, bytes] = self._parser.feed_data(data)
         return answer
 
@@ -100,6 +133,7 @@ class MaskingGuard:
         """Note from the first byte of a frame whether a message begins or goes on (section 5.4)."""
         opcode = first & _OPCODE_BITS
         if opcode >= _CONTROL:
+            self._controls += 1
             return
         self.messages += opcode != _CONTINUATION
         self._fragmented = not first & _FINAL_BIT
