@@ -306,3 +306,37 @@ def test_a_bus_by_its_name(tmp_path: Path) -> None:
     assert "default, orders" in unknown.stderr
     assert (invalid.returncode, invalid.stderr.count("\n")) == (2, 1)
     assert "--bus" in invalid.stderr
+
+
+# Where the service is -------------------------------------------------------------------------------------------------
+
+NOBODY = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        (["--url", "{}", "status"], None),
+        (["status", "--url", "{}"], None),
+        (["status"], "{}"),
+        (["--url", "{}", "status"], NOBODY),
+        (["status", "--url", "{}"], NOBODY),
+        (["--url", NOBODY, "status", "--url", "{}"], NOBODY),
+    ],
+)
+def test_the_address_of_the_service(service: ServiceProcess, arguments: list[str], variable: str | None) -> None:
+    """``--url`` stands before the command or behind it; the one behind wins, and either over the variable."""
+    spelled = [argument.format(service.url) for argument in arguments]
+    done = run(*spelled, url=None if variable is None else variable.format(service.url))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].split() == ["service", service.url]
+
+
+@pytest.mark.parametrize("arguments", [["serve"], ["epoch", "new"]])
+def test_commands_that_ask_no_service(arguments: list[str]) -> None:
+    """An address before a command that asks no service is a mistake, and is told as one."""
+    done = run("--url", NOBODY, *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{arguments[0]} asks no service" in done.stderr

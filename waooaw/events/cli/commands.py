@@ -25,6 +25,9 @@ EXIT_INTERRUPTED: Final = 130
 NAMES: Final = ("serve", "publish", "tail", "events", "status", "epoch")
 """In the order in which one meets them."""
 
+WITHOUT_SERVICE: Final = frozenset({"serve", "epoch"})
+"""Those that ask no service."""
+
 
 def exit_code_of(error: WowEventError) -> int:
     """Return the exit code that tells of an error."""
@@ -76,10 +79,14 @@ class CommandGroup(click.Group):
 
 
 @click.group("wowevent", cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--url", metavar="URL", help="Address of the service, as the option of each command gives it.")
 @click.version_option(package_name="wowevent", message="wowevent %(version)s")
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context, /, url: str | None) -> None:
     """An event bus for software agents: run the service, publish events, watch and read them.
 
     All commands but serve and epoch find the service by --url or WOWEVENT_URL. Exit codes: 0 done, 1 refused or
     degraded, 2 called wrongly, 3 the service is away.
     """
+    if url is not None and context.invoked_subcommand in WITHOUT_SERVICE:
+        raise click.UsageError(f"{context.invoked_subcommand} asks no service, so it takes no --url")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
+from click.core import ParameterSource
 
 from waooaw.events.bus_names import DEFAULT_BUS, check_bus_name
 from waooaw.events.errors import InvalidSettingError
@@ -29,8 +30,16 @@ def local_url() -> str:
     return f"http://127.0.0.1:{port if port.isdecimal() and port != '0' else 8080}"
 
 
+def _chosen(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Return the address: a command's own option wins over the one before the command, that one over the variable."""
+    given: str | None = context.find_root().params.get("url")
+    is_own = parameter.name is not None and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    return value if is_own or given is None else given
+
+
 url_option = click.option(
     "--url",
+    callback=_chosen,
     envvar="WOWEVENT_URL",
     default=local_url,
     metavar="URL",
