@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from tests.bus.reading import Reader, SeeingFraming
 from tests.bus.running import BUS, TestedEngine
@@ -80,7 +82,10 @@ class ChangingEngine(TestedEngine):
 
     def restore(self, image: bytes) -> None:
         """Put a backup in place of the store, and begin an epoch."""
-        self._connection.deserialize(image)
+        # By way of another connection: one that is in use keeps statements and pages of what it held before.
+        with closing(sqlite3.connect(":memory:")) as backup:
+            backup.deserialize(image)
+            backup.backup(self._connection)
         self.begin_anew()
         self.tell_tip()
 
