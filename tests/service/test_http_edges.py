@@ -384,6 +384,18 @@ async def test_head(service: WatchedService, target: str) -> None:
     assert changes or head.header("Content-Length") == answer.header("Content-Length")
 
 
+@pytest.mark.parametrize("query", ["", "?mode=binary"])
+async def test_head_of_an_event(service: WatchedService, query: str) -> None:
+    """HEAD tells the length and the attributes of an event, without its data."""
+    receipt = (await service.publish(EVENT)).json()
+    target = f"/v1/events/{receipt['position']}{query}"
+    head, answer = await service.call("HEAD", target), await service.call("GET", target)
+    assert (head.status, head.body) == (200, b"")
+    assert {pair for pair in head.headers if pair[0] != "Date"} == {
+        pair for pair in answer.headers if pair[0] != "Date"
+    }
+
+
 @pytest.mark.parametrize("target", ENDLESS)
 async def test_head_of_what_never_ends(service: WatchedService, target: str) -> None:
     """A stream has no HEAD: 405 at once, without content, and the connection goes on."""

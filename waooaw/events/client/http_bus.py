@@ -59,10 +59,11 @@ class HttpBus:
         self.name = bus
         self._root = "/v1" if bus == DEFAULT_BUS else f"/v1/buses/{bus}"
         self._transport = Transport(url)
-        self._identifiers = identifiers or RandomIdentifiers()
         self._chance = chance or new_chance()
         self._patience = Patience(patience_seconds, clock or SystemClock(), self._chance)
-        self._publisher = HttpPublisher(self._transport, f"{self._root}/events", self._patience, self._identifiers)
+        self._publisher = HttpPublisher(
+            self._transport, f"{self._root}/events", self._patience, identifiers or RandomIdentifiers()
+        )
         self._streams: set[HttpStream] = set()
 
     @property
@@ -85,7 +86,7 @@ class HttpBus:
 
     async def publish(self, event: Event) -> Receipt:
         """See Bus."""
-        return await self._publisher.publish(self._with_id(event).to_json())
+        return await self._publisher.publish(event.to_json())
 
     async def publish_many(self, events: Iterable[Event]) -> list[Receipt | WowEventError]:
         """See Bus."""
@@ -94,11 +95,6 @@ class HttpBus:
     async def publish_texts(self, texts: Iterable[bytes]) -> list[Receipt | WowEventError]:
         """Store events given as JSON, as `publish_many` does; numbers and strings stay as they are spelled."""
         return await self._publisher.publish_many(texts)
-
-    def _with_id(self, event: Event) -> Event:
-        if event.id is not None:
-            return event
-        return msgspec.structs.replace(event, id=self._identifiers.new_event_id())
 
     async def read(
         self,

@@ -59,7 +59,8 @@ class HttpPublisher:
         self._identifiers = identifiers
 
     async def publish(self, text: bytes) -> Receipt:
-        """Store one event that has an id; see Bus."""
+        """Store one event in JSON; see Bus. One without ``id`` gets one, the same for every try."""
+        text = with_id(text, self._identifiers)
 
         async def attempt(seconds: float) -> Receipt:
             answer = await self._transport.call("POST", self._path, body=text, headers=ONE, seconds=seconds)

@@ -47,7 +47,7 @@ _decode_routing: Final = msgspec.json.Decoder(_Routing).decode
 def read_page(body: bytes) -> EventPage:
     """Read a page of the store."""
     page = _decode_page(body)
-    gap = None if page.gap is None else GapMessage(page.gap.start, page.gap.end, page.gap.reason)
+    gap = None if page.gap is None else _gap(page.gap)
     return EventPage(tuple([_stored(item) for item in page.items]), page.next, page.end, gap)
 
 
@@ -75,14 +75,17 @@ def read_log(body: bytes) -> LogInfo:
 
 def read_gap(text: bytes) -> GapMessage:
     """Read a gap of a stream."""
-    gap = _decode_gap(text)
-    return GapMessage(gap.start, gap.end, gap.reason)
+    return _gap(_decode_gap(text))
 
 
 def read_delivered(position: Position, token: str, text: bytes) -> Delivered:
     """Read an event of a stream."""
     routing = _decode_routing(text)
     return Delivered(position, routing.type, routing.source, routing.correlationid, text, token)
+
+
+def _gap(gap: _Gap) -> GapMessage:
+    return GapMessage(gap.start, gap.end, gap.reason)
 
 
 def _stored(item: _Item) -> StoredEvent:

@@ -66,8 +66,7 @@ class BareSocket:
             await self._refuse(error)
 
     async def _refuse(self, error: WowEventError) -> None:
-        if self.stream is not None:
-            self.stream.close()
+        self._end_stream()
         told = f"{error.code}: {error.detail}".encode(errors="replace")
         reason = told[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore")
         code = WSCloseCode.TRY_AGAIN_LATER if error.retryable else WSCloseCode.POLICY_VIOLATION
@@ -80,15 +79,17 @@ class BareSocket:
 
     def leave(self, _retry_after_seconds: float) -> None:
         """Close: this subprotocol can tell no more."""
-        if self.stream is not None:
-            self.stream.close()
+        self._end_stream()
         self._close_later(WSCloseCode.SERVICE_RESTART, "the service goes; connect again")
 
     def break_off(self, code: WSCloseCode, reason: str) -> None:
         """Close for what the client did."""
+        self._end_stream()
+        self._close_later(code, reason)
+
+    def _end_stream(self) -> None:
         if self.stream is not None:
             self.stream.close()
-        self._close_later(code, reason)
 
     def _close_later(self, code: WSCloseCode, reason: str) -> None:
         closing = self._response.close(code=code, message=reason.encode())
@@ -96,7 +97,6 @@ class BareSocket:
 
     async def close(self) -> None:
         """End the stream."""
-        if self.stream is not None:
-            self.stream.close()
+        self._end_stream()
         if self._closing is not None:
             await asyncio.wait({self._closing})

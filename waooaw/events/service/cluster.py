@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-from aiohttp import web
-
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
-from waooaw.events.service.publishing import JSON
-from waooaw.events.service.reading import negotiated
+from waooaw.events.service.representations import JSON, json_response, negotiated
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from aiohttp import web
 
     from waooaw.events.service.replica import Listed
 
@@ -32,7 +30,7 @@ async def list_replicas(request: web.Request) -> web.Response:
     negotiated(request, JSON)
     replica = context.own_replica
     items = [replica_members(item, is_self=item.id == replica.id) for item in replica.listed()]
-    return web.Response(body=msgspec.json.encode({"replicas": items}), content_type=JSON)
+    return json_response({"replicas": items})
 
 
 def replica_members(item: Listed, *, is_self: bool) -> dict[str, Any]:

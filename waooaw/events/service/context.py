@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
 from aiohttp import web
@@ -12,7 +13,7 @@ from waooaw.events.errors import NotFoundError
 from waooaw.events.outages import DisabledError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from random import Random
 
     from waooaw.events.bus.event_bus import EventBus
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from waooaw.events.engine.contract import Engine
     from waooaw.events.service.connection import Connection
     from waooaw.events.service.listener import Listener
-    from waooaw.events.service.open_streams import OpenStreams
+    from waooaw.events.service.open_streams import OpenStream, OpenStreams
     from waooaw.events.service.replica import Replica
     from waooaw.events.settings import Settings
 
@@ -66,6 +67,13 @@ class Context:
         """The bus of the routes without a name; raises `DisabledError` where buses are switched off."""
         return self.bus_named(DEFAULT_BUS)
 
+    @property
+    def served_buses(self) -> Mapping[str, EventBus]:
+        """The buses by name; raises `DisabledError` where they are switched off."""
+        if not self.buses:
+            raise _disabled()
+        return self.buses
+
     def bus_for(self, request: web.Request) -> EventBus:
         """Return the bus that a request's path names, or the default; raises as `bus_named`."""
         return self.bus_named(request.match_info.get("bus", DEFAULT_BUS))
@@ -75,10 +83,9 @@ class Context:
         bus = self.buses.get(name)
         if bus is not None:
             return bus
-        if not self.buses:
-            raise _disabled()
-        message = f"no bus {name[:64]!r} is served here; there {'is' if len(self.buses) == 1 else 'are'} "
-        raise NotFoundError(message + ", ".join(self.buses))
+        served = self.served_buses
+        message = f"no bus {name[:64]!r} is served here; there {'is' if len(served) == 1 else 'are'} "
+        raise NotFoundError(message + ", ".join(served))
 
     @property
     def own_replica(self) -> Replica:
@@ -105,6 +112,18 @@ class Context:
         self._active_requests -= 1
         if self._answered is not None and not self._active_requests:
             self._answered.set()
+
+    @contextmanager
+    def streaming(self, opened: OpenStream, connection: Connection) -> Iterator[None]:
+        """Count the request that is being answered as a stream while this lasts: a drain does not wait for its end."""
+        connection.carries_stream = True
+        self.streams.add(opened)
+        self.end_request()
+        try:
+            yield
+        finally:
+            self.begin_request()
+            self.streams.remove(opened)
 
     async def requests_answered(self) -> None:
         """Return once no request is being answered."""

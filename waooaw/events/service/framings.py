@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from waooaw.events.event import StoredEvent
 
 _TEXT: Final = 0x81
-_CLOSE: Final = 0x88
 _PING: Final = 0x89
 _SHORT, _MEDIUM = 126, 65_536
 
@@ -31,13 +30,17 @@ def text_frame(payload: bytes) -> bytes:
     if length < _SHORT:
         return bytes([_TEXT, length]) + payload
     if length < _MEDIUM:
-        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+        return bytes([_TEXT, 126]) + length.to_bytes(2, "big") + payload
+    return bytes([_TEXT, 127]) + length.to_bytes(8, "big") + payload
 
 
 def message_frame(message: dict[str, Any]) -> bytes:
     """Return a WebSocket message of ours."""
     return text_frame(msgspec.json.encode(message))
+
+
+def _joined(frames: Sequence[bytes]) -> bytes:
+    return frames[0] if len(frames) == 1 else b"".join(frames)
 
 
 class SseFraming:
@@ -84,7 +87,7 @@ class WebSocketFraming:
 
     def join(self, payloads: Sequence[bytes]) -> bytes:
         """Make one payload of several: each is a message of its own."""
-        return payloads[0] if len(payloads) == 1 else b"".join(payloads)
+        return _joined(payloads)
 
     def gap(self, gap: Gap) -> bytes:
         """Spell what a reader did not see."""
@@ -118,7 +121,7 @@ class CloudEventsFraming:
 
     def join(self, payloads: Sequence[bytes]) -> bytes:
         """Make one payload of several."""
-        return payloads[0] if len(payloads) == 1 else b"".join(payloads)
+        return _joined(payloads)
 
     def gap(self, gap: Gap) -> bytes:
         """Spell what a reader did not see as an event of the type `GAP_TYPE`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from aiohttp import web
 
 from waooaw.events.service.bus_totals import sum_buses, sum_types
@@ -13,8 +12,7 @@ from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS, expose
 from waooaw.events.service.metrics_members import count_members, rate_members
 from waooaw.events.service.parameters import Parameters
-from waooaw.events.service.publishing import JSON
-from waooaw.events.service.reading import negotiated
+from waooaw.events.service.representations import JSON, json_response, negotiated
 from waooaw.events.service.subscribers import subscriber_members
 from waooaw.events.timestamp import format_timestamp
 
@@ -74,5 +72,5 @@ async def metrics(request: web.Request) -> web.Response:
         media_type = negotiated(request, JSON, PROMETHEUS, OPENMETRICS)
     headers = {"Vary": "Accept"}
     if media_type == JSON:
-        return web.Response(body=msgspec.json.encode(metrics_members(context)), content_type=JSON, headers=headers)
+        return json_response(metrics_members(context), headers=headers)
     return web.Response(body=expose(context, media_type), headers={**headers, "Content-Type": media_type})

@@ -12,7 +12,7 @@ from waooaw.events.service import openapi_operating, openapi_schemas
 from waooaw.events.service.openapi_head import with_heads
 from waooaw.events.service.openapi_operations import PATHS, problem_responses
 from waooaw.events.service.parameters import Parameters
-from waooaw.events.service.publishing import JSON
+from waooaw.events.service.representations import JSON
 
 DOCUMENT: Final[dict[str, Any]] = {
     "openapi": "3.1.0",

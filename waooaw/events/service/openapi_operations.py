@@ -18,7 +18,7 @@ from waooaw.events.service.openapi_schemas import (
     reference,
 )
 from waooaw.events.service.problems import CONTENT_TYPE
-from waooaw.events.service.publishing import BATCH, EVENT, JSON, LINES
+from waooaw.events.service.representations import BATCH, EVENT, JSON, LINES
 from waooaw.events.service.sse import SSE
 from waooaw.events.service.websocket import CLOUDEVENTS, OPERATIONS
 

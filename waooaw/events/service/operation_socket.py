@@ -22,6 +22,8 @@ from waooaw.events.service.publishing import batch_result
 from waooaw.events.service.websocket_messages import Operation, OperationError, read_operation
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from aiohttp import web
 
     from waooaw.events.acceptance import Accepted
@@ -51,8 +53,8 @@ class OperationSocket:
         "_context",
         "_events_in_flight",
         "_framing",
-        "_publishing",
         "_response",
+        "_running",
         "_sink",
         "_stream_id",
         "bus",
@@ -72,7 +74,7 @@ class OperationSocket:
         self._sink = sink
         self._framing = framing
         self._response = response
-        self._publishing: set[asyncio.Task[None]] | None = None
+        self._running: set[asyncio.Task[object]] | None = None
         self._events_in_flight = 0
         self._stream_id: str | None = None
         self.stream: Stream[bytes] | None = None
@@ -116,12 +118,7 @@ class OperationSocket:
             accepted = self.bus.acceptance.batch(bytes(operation.fields["events"]))
             self._events_in_flight += len(accepted)
             publish = self._publish_several(operation.id, accepted)
-        running = self._publishing
-        if running is None:
-            running = self._publishing = set()
-        task = asyncio.get_running_loop().create_task(publish, name="publish")
-        running.add(task)
-        task.add_done_callback(running.discard)
+        running = self._start(publish, "publish")
         while len(running) >= PUBLISHES_IN_FLIGHT_MAX or self._events_in_flight > EVENTS_IN_FLIGHT_MAX:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
 
@@ -205,19 +202,20 @@ class OperationSocket:
         self._close_later(code, reason)
 
     def _close_later(self, code: WSCloseCode, reason: str = "") -> None:
-        running = self._publishing
-        if running is None:
-            running = self._publishing = set()
-        task = asyncio.get_running_loop().create_task(self._close_with(code, reason), name="close socket")
-        running.add(task)
-        task.add_done_callback(running.discard)
+        self._start(self._response.close(code=code, message=reason.encode()), "close socket")
 
-    async def _close_with(self, code: WSCloseCode, reason: str) -> None:
-        await self._response.close(code=code, message=reason.encode())
+    def _start(self, work: Coroutine[Any, Any, object], name: str) -> set[asyncio.Task[object]]:
+        """Begin what `close` waits for; return all of it. Most sockets only read, so that they have no set."""
+        if self._running is None:
+            self._running = set()
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return self._running
 
     async def close(self) -> None:
         """End the stream, and let what was accepted be stored. Its answers go nowhere if the client is gone."""
         if self.stream is not None:
             self.stream.close()
-        if self._publishing:
-            await asyncio.wait(self._publishing)
+        if self._running:
+            await asyncio.wait(self._running)

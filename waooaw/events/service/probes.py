@@ -8,13 +8,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-import msgspec
 from aiohttp import web
 
 from waooaw.events.outages import EngineUnavailableError
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
-from waooaw.events.service.publishing import JSON
+from waooaw.events.service.representations import json_response
 from waooaw.events.settings import SETTINGS
 from waooaw.events.timestamp import format_timestamp
 
@@ -135,7 +134,7 @@ async def health(request: web.Request) -> web.Response:
     status, members = health_members(context)
     if wanted == "true":
         members |= _details(context)
-    return web.Response(status=status, body=msgspec.json.encode(members), content_type=JSON)
+    return json_response(members, status=status)
 
 
 async def ready(request: web.Request) -> web.Response:
@@ -143,6 +142,5 @@ async def ready(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     Parameters(request.query, ())
     if (reason := why_not_ready(context)) is not None:
-        members = {"status": "not_ready", "reason": reason}
-        return web.Response(status=503, body=msgspec.json.encode(members), content_type=JSON)
-    return web.Response(body=b'{"status":"ready"}', content_type=JSON)
+        return json_response({"status": "not_ready", "reason": reason}, status=503)
+    return json_response({"status": "ready"})

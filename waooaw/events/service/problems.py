@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from waooaw.events.error_table import ERRORS
 from waooaw.events.errors import (
     HeadersTooLargeError,
     InvalidRequestError,
@@ -38,8 +37,6 @@ _BY_STATUS: Final[Mapping[int, type[WowEventError]]] = {
     431: HeadersTooLargeError,
 }
 """What a status of aiohttp's own is in our tree."""
-
-KNOWN_CODES: Final = frozenset(kind.code for kind in ERRORS)
 
 
 def problem(error: WowEventError) -> dict[str, Any]:

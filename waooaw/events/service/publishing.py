@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-from aiohttp import web
-
 from waooaw.events.acceptance import check_idempotency_key
 from waooaw.events.errors import UnsupportedMediaTypeError, WowEventError
 from waooaw.events.http_binding import read_binary
@@ -17,18 +14,16 @@ from waooaw.events.receipt import Receipt
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.problems import problem, problem_headers
+from waooaw.events.service.representations import BATCH, EVENT, JSON, LINES, json_response
 from waooaw.events.service.request_body import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from aiohttp import web
+
     from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.event import Entry
-
-JSON: Final = "application/json"
-EVENT: Final = "application/cloudevents+json"
-BATCH: Final = "application/cloudevents-batch+json"
-LINES: Final = "application/x-ndjson"
 
 _BINARY_HEADERS: Final = frozenset({"ce-type", "ce-id", "ce-source", "ce-specversion"})
 """Any of them makes a request one of binary mode: the first would do, the others make a better error of its lack."""
@@ -49,7 +44,7 @@ async def publish(request: web.Request) -> web.Response:
     if isinstance(accepted, list):
         return batch_response(await bus.submit(accepted))
     receipt = await bus.submit_one(accepted)
-    return web.Response(body=msgspec.json.encode(receipt.as_json()), content_type=JSON)
+    return json_response(receipt.as_json())
 
 
 def _read_events(bus: EventBus, request: web.Request, body: bytes) -> Entry | list[Entry | WowEventError]:
@@ -60,19 +55,16 @@ def _read_events(bus: EventBus, request: web.Request, body: bytes) -> Entry | li
     content_type = headers.get("Content-Type")
     if not _BINARY_HEADERS.isdisjoint([name.lower() for name in headers]):
         return read_binary(bus.acceptance, headers.items(), content_type, body, idempotency_key=key)
-    match _essence(content_type):
-        case "application/json" | "application/cloudevents+json":
-            return bus.acceptance.one(body, idempotency_key=key)
-        case "application/cloudevents-batch+json":
-            return bus.acceptance.batch(body, idempotency_key=key)
-        case "application/x-ndjson":
-            return bus.acceptance.lines(body, idempotency_key=key)
-        case other:
-            shown = other or "no content type"
-            message = (
-                f"{shown} is not read here; send {JSON}, {EVENT}, {BATCH}, {LINES}, or binary mode with ce- headers"
-            )
-            raise UnsupportedMediaTypeError(message)
+    essence = _essence(content_type)
+    if essence in {JSON, EVENT}:
+        return bus.acceptance.one(body, idempotency_key=key)
+    if essence == BATCH:
+        return bus.acceptance.batch(body, idempotency_key=key)
+    if essence == LINES:
+        return bus.acceptance.lines(body, idempotency_key=key)
+    shown = essence or "no content type"
+    message = f"{shown} is not read here; send {JSON}, {EVENT}, {BATCH}, {LINES}, or binary mode with ce- headers"
+    raise UnsupportedMediaTypeError(message)
 
 
 @lru_cache(maxsize=256)
@@ -98,7 +90,7 @@ def batch_response(answers: Sequence[Receipt | WowEventError]) -> web.Response:
     else:
         status = 503 if all(isinstance(error, UnavailableError) for error in errors) else 422
     headers = problem_headers(errors[0]) if status == 503 else None  # noqa: PLR2004 - the status set above
-    return web.Response(status=status, body=msgspec.json.encode(result), content_type=JSON, headers=headers)
+    return json_response(result, status=status, headers=headers)
 
 
 def batch_result(answers: Sequence[Receipt | WowEventError]) -> dict[str, Any]:

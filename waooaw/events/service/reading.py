@@ -9,30 +9,21 @@ from aiohttp import web
 
 from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
 from waooaw.events.cursor import Cursor, encode_cursor
-from waooaw.events.errors import InvalidParameterError, NotAcceptableError, Violation
+from waooaw.events.errors import InvalidParameterError, Violation
 from waooaw.events.http_binding import write_binary
-from waooaw.events.media_type import negotiate
 from waooaw.events.position import format_position, parse_position
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
-from waooaw.events.service.publishing import BATCH, EVENT, JSON, LINES
+from waooaw.events.service.representations import BATCH, EVENT, JSON, LINES, json_response, negotiated
 
 if TYPE_CHECKING:
     from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.bus.event_store import StorePage
     from waooaw.events.epoch import Gap
+    from waooaw.events.event import StoredEvent
     from waooaw.events.position import Position
 
 LIST_PARAMETERS: Final = ("pattern", "filter", "source", "correlationid", "from", "to", "order", "limit")
-
-
-def negotiated(request: web.Request, *offered: str) -> str:
-    """Return which representation a request accepts; raises `NotAcceptableError` for none."""
-    chosen = negotiate(request.headers.get("Accept"), offered)
-    if chosen is None:
-        message = f"none of what Accept names is made here; ask for {' or '.join(offered)}"
-        raise NotAcceptableError(message)
-    return chosen
 
 
 def gap_members(bus: str, gap: Gap) -> dict[str, str]:
@@ -67,16 +58,15 @@ async def list_events(request: web.Request) -> web.Response:
 
 
 def _page_json(bus: str, page: StorePage, token: str) -> bytes:
-    items = b",".join(
-        [
-            b'{"position":"%b","event":%b}' % (format_position(event.position).encode(), event.body)
-            for event in page.events
-        ]
-    )
+    items = b",".join([_item_json(event) for event in page.events])
     rest: dict[str, Any] = {"next": token, "end": page.is_end}
     if page.gap is not None:
         rest["gap"] = gap_members(bus, page.gap)
     return b'{"items":[%b],%b' % (items, msgspec.json.encode(rest)[1:])
+
+
+def _item_json(event: StoredEvent) -> bytes:
+    return b'{"position":"%b","event":%b}' % (format_position(event.position).encode(), event.body)
 
 
 async def get_event(request: web.Request) -> web.Response:
@@ -90,8 +80,7 @@ async def get_event(request: web.Request) -> web.Response:
         return web.Response(body=body, headers=headers)
     if media_type == EVENT:
         return web.Response(body=event.body, content_type=EVENT)
-    body = b'{"position":"%b","event":%b}' % (format_position(event.position).encode(), event.body)
-    return web.Response(body=body, content_type=JSON)
+    return web.Response(body=_item_json(event), content_type=JSON)
 
 
 def _position(text: str) -> Position:
@@ -107,7 +96,7 @@ async def describe_log(request: web.Request) -> web.Response:
     bus = request.app[CONTEXT].bus_for(request)
     Parameters(request.query, ())
     negotiated(request, JSON)
-    return web.Response(body=msgspec.json.encode(log_members(bus)), content_type=JSON)
+    return json_response(log_members(bus))
 
 
 def log_members(bus: EventBus) -> dict[str, Any]:

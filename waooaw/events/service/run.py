@@ -96,11 +96,7 @@ async def _serve(settings: Settings, announce: Callable[[str, str], None] | None
     signals = _Signals()
     signals.install()
     async with AsyncExitStack() as stack:
-        context = await _start(settings, stack)
-        listener = context.listener
-        if listener is None:
-            message = "the service has no listener"
-            raise RuntimeError(message)
+        context, listener = await _start(settings, stack)
         engine = context.engine
         location = "nowhere: the event bus is switched off" if engine is None else engine.location
         _log.info("service.started", extra={"url": listener.url, "store": location})
@@ -122,7 +118,7 @@ async def _serve(settings: Settings, announce: Callable[[str, str], None] | None
     return EXIT_OK if is_whole else EXIT_CUT
 
 
-async def _start(settings: Settings, stack: AsyncExitStack) -> Context:
+async def _start(settings: Settings, stack: AsyncExitStack) -> tuple[Context, Listener]:
     """Take the port first: a mistake there is found before the store is touched."""
     bound = bind(settings)
     stack.callback(bound.close)
@@ -141,7 +137,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> Context:
     stack.callback(listener.close)
     stack.push_async_callback(_cancelled, asyncio.create_task(listener.watch(), name="watch connections"))
     stack.push_async_callback(_cancelled, asyncio.create_task(context.streams.watch(), name="watch streams"))
-    return context
+    return context, listener
 
 
 async def _until(second: asyncio.Event, drain: Coroutine[None, None, None], grace_seconds: float) -> bool:

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion11, web
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.framings import SseFraming
 from waooaw.events.service.parameters import Parameters, bound_at
-from waooaw.events.service.reading import negotiated
+from waooaw.events.service.representations import negotiated
 from waooaw.events.service.socket_sink import SocketSink
 
 if TYPE_CHECKING:
@@ -77,17 +77,13 @@ async def stream(request: web.Request) -> web.StreamResponse:
     framing = request.app[FRAMINGS][bus.name][request.version >= HttpVersion11]
     sink = SocketSink(request, connection, transport)
     opened = SseStream(bus, sink, framing)
-    connection.carries_stream = True
     connection.lost = opened.end
     sink.write(framing.opening(bus.cursor_of(start), int(context.streams.retry_seconds() * 1000)))
     opened.stream = bus.open_stream(patterns, framing, sink, start=start, ended=opened.end)
-    context.streams.add(opened)
-    context.end_request()
     try:
-        await opened.ended
+        with context.streaming(opened, connection):
+            await opened.ended
     finally:
-        context.begin_request()
-        context.streams.remove(opened)
         opened.stream.close()
         connection.lost = None
     response.force_close()

@@ -91,15 +91,11 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     else:
         socket = BareSocket(bus, sink, cloudevents, response)
         socket.open(patterns, start)
-    connection.carries_stream = True
     connection.when_broken(socket.break_off)
-    context.streams.add(socket)
-    context.end_request()
     try:
-        await _read(response, socket)
+        with context.streaming(socket, connection):
+            await _read(response, socket)
     finally:
-        context.begin_request()
-        context.streams.remove(socket)
         await socket.close()
     return response
 
