@@ -3,9 +3,12 @@
 What a block's first line says, after the language:
 
 * `sh`, `python`: it is run. A `json` or `text` block right after it is its output.
-* `sh terminal`: it is started and goes on; the next `text terminal` block is what it has written by then.
+* `sh terminal`: it is started and goes on; the next `text terminal` block is what it has written by then, and the next
+  terminal ends it.
+* `sh server`: the same, with `text server`, but it goes on until the document ends.
 * `json` elsewhere: an example, which must be JSON. `js`: must be JavaScript.
-* `console`, `text` elsewhere, `http`: for people; nothing is done with it.
+* `conf`: settings of Redis, with the name that the tests know them by.
+* `acl`, `console`, `text` elsewhere, `http`: for people; nothing is done with it here.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
 GUIDE: Final = ROOT / "waooaw" / "events" / "README.md"
 ARCHITECTURE: Final = ROOT / "docs" / "platform" / "PLATFORM_ARCHITECTURE.md"
-DOCUMENTS: Final = (README, GUIDE, ARCHITECTURE)
+RUNBOOK: Final = ROOT / "docs" / "runbooks" / "redis.md"
+DOCUMENTS: Final = (README, GUIDE, ARCHITECTURE, *sorted(RUNBOOK.parent.glob("*.md")))
 
 _FENCE: Final = re.compile(r"^```(\w*)[ \t]*(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

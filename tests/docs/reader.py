@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +15,14 @@ from typing import Final, Self
 
 from tests.docs.blocks import Block
 from tests.docs.expectation import json_matches, text_matches
+from tests.redis_servers.port import unused_port
 from tests.service_process import ServiceProcess, clean_environment
 
 ADDRESS: Final = "localhost:8080"
 """Where documents say the service is; here it is where the test's is."""
+
+SERVER_PORTS: Final = ("6379", "8081")
+"""Ports on which documents start servers of their own; here each is one that is free."""
 
 BLOCK_SECONDS: Final = 30.0
 TERMINAL_SECONDS: Final = 15.0
@@ -32,19 +38,23 @@ class Reader:
         self._variables = folder / "variables.sh"
         self._variables.touch()
         self._screen = folder / "screen.txt"
+        self._running: list[subprocess.Popen[bytes]] = []
         self._terminal: subprocess.Popen[bytes] | None = None
+        self._ports = {port: str(unused_port()) for port in SERVER_PORTS}
 
     def __enter__(self) -> Self:
         """Begin to read."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close the terminal."""
-        self._close_terminal()
+        """End everything that was started, the youngest first."""
+        while self._running:
+            self._end(self._running[-1])
 
     def here(self, text: str) -> str:
-        """Return a text with the service's address where the document has the usual one."""
-        return text.replace(ADDRESS, f"127.0.0.1:{self._service.port}")
+        """Return a text with the addresses of this test where the document has the usual ones."""
+        text = text.replace(ADDRESS, f"127.0.0.1:{self._service.port}")
+        return re.sub(rf"\b({'|'.join(SERVER_PORTS)})\b", lambda found: self._ports[found[0]], text)
 
     def run(self, block: Block) -> str:
         """Run a block to its end; return what it wrote to standard output. A failing one is an AssertionError."""
@@ -66,9 +76,18 @@ class Reader:
 
     def open_terminal(self, block: Block) -> None:
         """Start a block that goes on, and return once it has written something: it is connected then."""
-        self._close_terminal()
+        if self._terminal is not None:
+            self._end(self._terminal)
+        self._terminal = self._started(block)
+
+    def start_server(self, block: Block) -> None:
+        """Start a block that goes on until the document ends, and return once it has written something."""
+        self._started(block)
+
+    def _started(self, block: Block) -> subprocess.Popen[bytes]:
+        self._screen = self._folder / f"screen-{block.line}.txt"
         with self._screen.open("wb") as screen:
-            self._terminal = subprocess.Popen(
+            process = subprocess.Popen(
                 ["bash", "-c", self._script(block)],
                 stdin=subprocess.DEVNULL,
                 stdout=screen,
@@ -77,7 +96,9 @@ class Reader:
                 env=self._environment(),
                 start_new_session=True,
             )
+        self._running.append(process)
         self._wait(lambda: bool(self._screen_text), f"line {block.line} wrote nothing")
+        return process
 
     def check_terminal(self, block: Block) -> None:
         """Wait until the terminal shows what the block shows."""
@@ -98,7 +119,14 @@ class Reader:
 
     def _environment(self) -> dict[str, str]:
         tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return clean_environment({"PATH": tools, "WOWEVENT_URL": self._service.url, "LC_ALL": "C.UTF-8"})
+        return clean_environment(
+            {
+                "PATH": tools,
+                "WOWEVENT_URL": self._service.url,
+                "WOWEVENT_DRAIN_LAME_DUCK_SECONDS": "0",  # what documents start ends with them
+                "LC_ALL": "C.UTF-8",
+            }
+        )
 
     @property
     def _screen_text(self) -> str:
@@ -110,8 +138,10 @@ class Reader:
             assert time.monotonic() < deadline, f"{otherwise}\nbut\n{self._screen_text}"
             time.sleep(LOOK_SECONDS)
 
-    def _close_terminal(self) -> None:
-        if self._terminal is not None:
-            os.killpg(self._terminal.pid, signal.SIGTERM)
-            self._terminal.wait(BLOCK_SECONDS)
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        self._running.remove(process)
+        if process is self._terminal:
             self._terminal = None
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(BLOCK_SECONDS)

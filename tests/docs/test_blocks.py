@@ -15,7 +15,7 @@ from tests.docs.reader import Reader
 from tests.service_process import ServiceProcess
 
 RUN = frozenset({"sh", "python"})
-KNOWN = RUN | {"console", "http", "js", "json", "text"}
+KNOWN = RUN | {"acl", "conf", "console", "http", "js", "json", "text"}
 
 
 def named(path: Path) -> str:
@@ -29,8 +29,11 @@ def test_what_a_document_tells_to_do_works(document: Path, tmp_path: Path) -> No
     with ServiceProcess(tmp_path) as service, Reader(tmp_path / "reader", service) as reader:
         output: str | None = None
         for block in read_blocks(document):
-            if block.label == "terminal":
-                (reader.open_terminal if block.language == "sh" else reader.check_terminal)(block)
+            if block.label in {"terminal", "server"}:
+                if block.language == "text":
+                    reader.check_terminal(block)
+                else:
+                    (reader.open_terminal if block.label == "terminal" else reader.start_server)(block)
                 output = None
             elif block.language in RUN:
                 output = reader.run(block)

@@ -14,6 +14,7 @@ from tests.architecture.source import Source, read_sources
 from tests.docs import tables
 from tests.docs.blocks import ARCHITECTURE, GUIDE, ROOT
 from waooaw.events import attributes
+from waooaw.events.engine.redis.layout import Keys
 from waooaw.events.service import framings
 from waooaw.events.service.routes import NOT_YET
 from waooaw.events.service.websocket_messages import _FIELDS as OPERATIONS
@@ -131,6 +132,7 @@ def test_what_is_not_there_is_not_promised() -> None:
 # The architecture -----------------------------------------------------------------------------------------------------
 
 ARCHITECTURE_TEXT: Final = ARCHITECTURE.read_text("utf-8")
+KEY: Final = re.compile(r"`(wowevent:\{bus\}:[a-z0-9:<>]+)`")
 
 
 def test_files_of_the_architecture_exist() -> None:
@@ -151,3 +153,12 @@ def test_every_layer_is_on_the_map() -> None:
 
     assert folders
     assert [name for name in folders if f"`{name}/" not in ARCHITECTURE_TEXT] == []
+
+
+def test_keys_in_redis_are_on_the_map() -> None:
+    """The architecture names each key that the engine on Redis has, and none that it has not."""
+    keys = Keys("bus")
+    known = {value for value in vars(keys).values() if isinstance(value, str)} | set(keys.ids)
+    known = {name + "<token>" if name.endswith(":") else name for name in known}
+
+    assert set(KEY.findall(ARCHITECTURE_TEXT)) == known
