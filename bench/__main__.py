@@ -17,7 +17,7 @@ from bench import batch_post, fanout, idle, latency, results, single_post
 from bench.errors import BenchError
 from bench.machine import Cores, FsyncTimes, describe, raise_open_files_limit
 from bench.report import Context, Report, heading, section, verdict
-from bench.server import SERVICE_COMMAND, Launcher
+from bench.server import SERVICE_COMMAND, Launcher, end_whole_on_sigterm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         sys.stderr.write(f"python -m bench: {error}\n")
         return _NOT_MEASURED
+    end_whole_on_sigterm()
     cores = Cores.assigned()
     open_files_max = raise_open_files_limit()
     with tempfile.TemporaryDirectory(prefix="wowevent-bench-", dir=options.directory) as directory:

@@ -28,6 +28,8 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 _START_SECONDS_MAX: Final = 30.0
 _STOP_SECONDS_MAX: Final = 20.0
 """Above the service's own time to finish what is in flight; past it the process is killed and the run fails."""
+_EXIT_BY_SIGNAL: Final = 128
+"""What shells add to a signal's number."""
 _PROBE_SECONDS: Final = 0.05
 _LOG_TAIL_CHARACTERS: Final = 2000
 _KIBIBYTE: Final = 1024
@@ -156,6 +158,11 @@ class Launcher:
                 _stop(process, name)
         finally:
             shutil.rmtree(data_directory)
+
+
+def end_whole_on_sigterm() -> None:
+    """Have SIGTERM end this process as an exception does, so that no server and no file of a run stays behind."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(_EXIT_BY_SIGNAL + number))  # noqa: ARG005 - frame is given
 
 
 def _wherever(command: Sequence[str]) -> Command:

@@ -27,7 +27,7 @@ from bench.machine import Cores, FsyncTimes, describe
 from bench.real_events import real_events
 from bench.redis.redis_server import running_redis
 from bench.report import Context, heading, number
-from bench.server import Launcher
+from bench.server import Launcher, end_whole_on_sigterm
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.clock import SystemClock
 from waooaw.events.engine.redis import RedisEngine, RedisOptions
@@ -84,6 +84,7 @@ _SUMMED: Final = ("edge", "decode", "append", "live", "answer")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure every stage in every shape, and print one table."""
     options = _parser().parse_args(arguments)
+    end_whole_on_sigterm()
     cores = Cores.assigned()
     with tempfile.TemporaryDirectory(prefix="wowevent-bench-") as directory:
         context = Context(
