@@ -119,7 +119,10 @@ class EventStore:
             is_asked_for = query.asks_for_all or scan.looked_at > 0  # "earliest" begins wherever the log does, once
             if page.trimmed_through > scan.after and not query.newest_first and is_asked_for:
                 # What was trimmed since ``history`` was taken, or in this instant, is known from the page alone.
-                gap = gap or Gap(history.cursor(scan.after), history.cursor(page.trimmed_through), "retention")
+                if scan.found:
+                    break  # the next page tells it, before its own events
+                lost = gap or Gap(history.cursor(scan.after), history.cursor(scan.after), "retention")
+                gap = Gap(lost.start, history.cursor(page.trimmed_through), lost.reason)
             scan.take(page.events, page.reached)
             if scan.looked_at >= SCAN_EVENTS_MAX or self._clock.monotonic() > deadline:
                 break
