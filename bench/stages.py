@@ -73,7 +73,7 @@ STAGES: Final[Mapping[str, str]] = {
     "service, sum": "all of the above",
     "service, whole": "the service's process while it does that, measured from outside",
     "Redis": "Redis' process: sockets, script, append-only file, one listener",
-    "Redis, script": "of that, EVALSHA by `INFO commandstats`",
+    "Redis, script": "of that, EVALSHA by `INFO commandstats`, wall time: other work on its core is in it",
     "match": "find the routes of the event among four, where anybody streams",
     "frame": "spell the event for WebSocket, once for all readers",
     "write": f"one reader of {_READERS}: the joined frames to its socket, kernel included",
