@@ -77,6 +77,7 @@ async def get_event(request: web.Request) -> web.Response:
     event = await bus.store.get(_position(request.match_info["position"]))
     if mode == "binary":
         headers, body = write_binary(event.body)
+        headers["Content-Length"] = str(len(body))  # aiohttp leaves a 0 out of what it answers to HEAD
         return web.Response(body=body, headers=headers)
     if media_type == EVENT:
         return web.Response(body=event.body, content_type=EVENT)
