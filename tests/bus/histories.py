@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AsyncExitStack, ExitStack
 
 from tests.bus.reading import Reader, SeeingFraming
 from tests.bus.running import BUS, TestedEngine
@@ -34,6 +34,12 @@ class ChangingEngine(TestedEngine):
         self.answers = asyncio.Event()
         self.answers.set()
         self.waiting_reads = 0
+        self._copies = ExitStack()
+
+    async def open(self, stack: AsyncExitStack) -> None:
+        """Open the store; copies of it are closed with it."""
+        stack.enter_context(self._copies)
+        await super().open(stack)
 
     @property
     def epoch(self) -> int:
@@ -76,16 +82,16 @@ class ChangingEngine(TestedEngine):
 
     # The history ------------------------------------------------------------------------------------------------------
 
-    def image(self) -> bytes:
-        """Return a backup of the store."""
-        return self._connection.serialize()
+    def back_up(self) -> sqlite3.Connection:
+        """Return a copy of the store; it lives as long as the engine's."""
+        copy = sqlite3.connect(":memory:")
+        self._copies.callback(copy.close)
+        self._connection.backup(copy)
+        return copy
 
-    def restore(self, image: bytes) -> None:
-        """Put a backup in place of the store, and begin an epoch."""
-        # By way of another connection: one that is in use keeps statements and pages of what it held before.
-        with closing(sqlite3.connect(":memory:")) as backup:
-            backup.deserialize(image)
-            backup.backup(self._connection)
+    def restore(self, copy: sqlite3.Connection) -> None:
+        """Put a copy in place of the store, and begin an epoch."""
+        copy.backup(self._connection)
         self.begin_anew()
         self.tell_tip()
 

@@ -141,11 +141,11 @@ async def test_a_backup_that_does_not_know_the_epoch(engine: ChangingEngine) -> 
     """Of a history that is unknown nothing counts as seen: a gap, and then all that the backup has, once."""
     async with running(engine, engine.clock) as bus:
         kept = await more(bus, *"abc")
-        image = engine.image()
+        copy = engine.back_up()
         await engine.begin_epoch(BUS)
         reader = opened(bus)
         lost = await more(bus, "d")
-        engine.restore(image)
+        engine.restore(copy)
         after = await more(bus, "e")
         await until(lambda: reader.stream.live)
 
@@ -158,10 +158,10 @@ async def test_a_reader_that_begins_now_in_a_restored_history(engine: ChangingEn
     """*Now* is the end of the log also in the instant of a restore: what the backup has is not new."""
     async with running(engine, engine.clock) as bus:
         await more(bus, *"abc")
-        image = engine.image()
+        copy = engine.back_up()
         await engine.begin_epoch(BUS)
         await more(bus, "d")
-        engine.restore(image)
+        engine.restore(copy)
         reader = opened(bus)
 
         assert bus.cursor_of(NOW) == Cursor(engine.epoch, engine.last)
@@ -176,10 +176,10 @@ async def test_a_restore_brings_back_what_was_trimmed(engine: ChangingEngine) ->
     async with running(engine, engine.clock, ring_bytes_max=NO_RING) as bus:
         live = opened(bus)
         kept = await more(bus, *"abcd")
-        image = engine.image()
+        copy = engine.back_up()
         lost = await more(bus, *"ef")
         await engine.trim(BUS, TrimPlan(excess_events=5), limit=5)
-        engine.restore(image)
+        engine.restore(copy)
         earliest = opened(bus, start=EARLIEST)
         after = await more(bus, "g")
         await until(lambda: live.stream.live and earliest.stream.live)

@@ -7,6 +7,7 @@ trimmed, reads held over losses, late frames, readers of pages, and each cursor 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Final
@@ -74,7 +75,7 @@ class World:
         self.lives: list[Life] = []
         self.pagers: list[Pager] = []
         self.given: list[Cursor] = []
-        self._images: list[tuple[bytes, Version]] = []
+        self._copies: list[tuple[sqlite3.Connection, Version]] = []
         self._ring_bytes_max = ring_bytes_max
         self._stack = AsyncExitStack()
         self._framing = SeeingFraming()
@@ -183,13 +184,13 @@ class World:
     async def back_up(self) -> None:
         """Take a backup."""
         current = self.chronicle.current
-        self._images.append((self.engine.image(), Version(current.epochs, list(current.events))))
+        self._copies.append((self.engine.back_up(), Version(current.epochs, list(current.events))))
 
     async def restore(self, choice: float) -> None:
         """Put a backup in place of the log."""
-        if self._images:
-            image, version = self._images[int(choice * len(self._images))]
-            self.engine.restore(image)
+        if self._copies:
+            copy, version = self._copies[int(choice * len(self._copies))]
+            self.engine.restore(copy)
             self._begin_version(version.epochs, list(version.events))
 
     # Readers ----------------------------------------------------------------------------------------------------------
