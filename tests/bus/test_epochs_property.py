@@ -32,7 +32,7 @@ from waooaw.events.position import BEGINNING, Position, make_position, previous_
 from waooaw.events.retention import TrimPlan
 
 TYPES: Final = ("a.x", "a.y", "b.x")
-PATTERNS: Final = (("*",), ("a.*",), ("b.*", "a.y"), ("nothing",))
+PATTERNS: Final = (("*",), ("*",), ("a.*",), ("nothing",))
 EVERYTHING: Final = PatternSet.parse(["*"])
 PAGE_EVENTS: Final = 3
 
@@ -87,6 +87,7 @@ class World:
         started = running(self.engine, self.engine.clock, ring_bytes_max=self._ring_bytes_max)
         self.bus = await self._stack.enter_async_context(started)
         self.chronicle.versions.append(Version((self._history.current,), []))
+        await self.publish([*TYPES, *TYPES])
 
     async def close(self) -> None:
         """Stop."""
@@ -240,7 +241,7 @@ class World:
         if self.lives:
             self.lives[int(choice * len(self.lives))].reader.take()
 
-    async def note(self) -> None:
+    def note(self) -> None:
         """Give cursors out to everybody, and check that each is true."""
         for life in self.lives:
             self.given.append(self._note(life))
@@ -326,36 +327,30 @@ def _steps(name: str, **arguments: st.SearchStrategy[object]) -> st.SearchStrate
 KINDS = st.sampled_from(["earliest", "now", "position", "later", "time"])
 PUBLISH = _steps("publish", types=st.lists(st.sampled_from(TYPES), min_size=1, max_size=4))
 JOIN = _steps("join", patterns=st.sampled_from(PATTERNS), choice=SHARE, kind=KINDS, slow=st.booleans())
-STEPS = st.lists(
-    st.one_of(
-        PUBLISH,
-        PUBLISH,
-        JOIN,
-        JOIN,
-        _steps("resume", patterns=st.sampled_from(PATTERNS), choice=SHARE, slow=st.booleans()),
-        _steps("reconnect", choice=SHARE, by_event=st.booleans()),
-        _steps("take", choice=SHARE),
-        _steps("note"),
-        _steps("page", choice=SHARE, new=st.booleans()),
-        _steps("trim", count=st.integers(1, 5)),
-        _steps("lose_frames", lost=st.booleans()),
-        _steps("delay_frames"),
-        _steps("tell_delayed"),
-        _steps("tell_tip"),
-        _steps("hold_reads", answers=st.booleans()),
-        _steps("release_reads"),
-        _steps("wait", count=st.integers(1, 6)),
-        _steps("wait", count=st.integers(1, 6)),
-        _steps("pass_time", seconds=st.sampled_from([0.001, 0.002, 5.0])),
-        _steps("begin_epoch"),
-        _steps("lose_tail", count=st.integers(0, 5), frame_first=st.booleans()),
-        _steps("lose_all"),
-        _steps("back_up"),
-        _steps("restore", choice=SHARE),
-    ),
-    max_size=40,
+LOSE_TAIL = _steps("lose_tail", count=st.integers(0, 5), frame_first=st.booleans())
+WAIT = _steps("wait", count=st.integers(1, 4))
+USUAL = st.one_of(PUBLISH, PUBLISH, JOIN, WAIT, LOSE_TAIL)
+SELDOM = st.one_of(
+    _steps("resume", patterns=st.sampled_from(PATTERNS), choice=SHARE, slow=st.booleans()),
+    _steps("reconnect", choice=SHARE, by_event=st.booleans()),
+    _steps("take", choice=SHARE),
+    _steps("page", choice=SHARE, new=st.booleans()),
+    _steps("trim", count=st.integers(1, 5)),
+    _steps("lose_frames", lost=st.booleans()),
+    _steps("delay_frames"),
+    _steps("tell_delayed"),
+    _steps("tell_tip"),
+    _steps("hold_reads", answers=st.booleans()),
+    _steps("hold_reads", answers=st.booleans()),
+    _steps("release_reads"),
+    _steps("pass_time", seconds=st.sampled_from([0.001, 0.002, 5.0])),
+    _steps("begin_epoch"),
+    _steps("lose_all"),
+    _steps("back_up"),
+    _steps("restore", choice=SHARE),
 )
-RINGS = st.sampled_from([0, 1500, 1_000_000])
+STEPS = st.lists(st.one_of(USUAL, SELDOM), min_size=8, max_size=40)
+RINGS = st.sampled_from([0, 0, 1500, 1_000_000])
 """Bytes of recent frames: none, three events, all."""
 
 
@@ -365,6 +360,7 @@ async def _live(ring_bytes_max: int, steps: list[Step]) -> None:
     try:
         for name, arguments in steps:
             await getattr(world, name)(**arguments)
+            world.note()
         await world.finish()
     except BaseException as error:
         error.add_note("\n".join(f"{name} {arguments}" for name, arguments in steps))
@@ -374,7 +370,7 @@ async def _live(ring_bytes_max: int, steps: list[Step]) -> None:
 
 
 @given(steps=STEPS, ring_bytes_max=RINGS)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_readers_of_a_history_that_changes(steps: list[Step], ring_bytes_max: int) -> None:
     """In order, each event once, and everything after the last gap; each gap is due; each cursor is true."""
     asyncio.run(_live(ring_bytes_max, steps))

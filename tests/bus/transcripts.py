@@ -108,13 +108,20 @@ class Chronicle:
             return
         version = self.version(gap.end.epoch)
         assert self.versions.index(self.version(gap.start.epoch)) < self.versions.index(version), gap
+        self._check_reached(gap.start)
         end = version.end_of(gap.start.epoch)
         assert end is None or gap.start.position > end, ("nothing is lost", gap)
         place = end or BEGINNING
         assert gap.end.position == place or (gap.end.position > place and gap.end.position in self.trims), gap
 
+    def _check_reached(self, cursor: Cursor) -> None:
+        """Check that a cursor does not stand in the future: who waits there has seen nothing that could be lost."""
+        events = self.version(cursor.epoch).events
+        assert cursor.position in self.trims or cursor.position <= events[-1].position, cursor
+
     def check_cursor(self, cursor: Cursor, place: Place, patterns: PatternSet) -> None:
         """Check a cursor that a reader was given: it had everything up to there, and nothing after it."""
+        self._check_reached(cursor)
         if place.epoch is not None:
             assert place.position <= cursor.position, (place, cursor)
             self.pass_to(place, Place(*cursor), patterns)
