@@ -119,7 +119,9 @@ class Settings:
         300, "How long a repeated id is recognised: longer than clients retry.", minimum=1, maximum=86_400
     )
     deduplication_ids: int = _setting(
-        1_000_000, "How many ids of each bus are recognised at most; a million takes about 150 MB.", minimum=1
+        1_000_000,
+        "How many ids of each bus are recognised at most; a million takes about 150 MB, on Redis twice that.",
+        minimum=1,
     )
     storage_reserve_bytes: int = _setting(
         64 * MIB,
@@ -249,6 +251,7 @@ def load_settings(environment: Mapping[str, str], flags: Mapping[str, str | None
         values[info.name] = _parse(info, text, info.flag if flag is not None else info.variable)
     settings = Settings(**values)
     if settings.redis_url:
+        _check_redis_url(settings.redis_url)
         durability_levels(settings)  # A mistake is found before anything is touched.
     return settings
 
@@ -308,3 +311,13 @@ def _parse_number(info: SettingInfo, text: str, given_by: str) -> float:
 
 def _invalid(given_by: str, text: str, rule: str) -> InvalidSettingError:
     return InvalidSettingError(f"{given_by} {rule}, not {text[:64]!r}")
+
+
+def _check_redis_url(url: str) -> None:
+    scheme = url.partition("://")[0].lower()
+    if scheme.partition("+")[0] not in {"redis", "rediss"}:
+        message = (
+            "REDIS_URL must begin with redis://, rediss://, redis+sentinel:// or redis+cluster://; unset it to use the "
+            "embedded engine"
+        )
+        raise InvalidSettingError(message)

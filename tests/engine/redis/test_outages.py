@@ -16,6 +16,7 @@ from waooaw.events.engine.redis import RedisEngine
 from waooaw.events.errors import EngineUnreachableError, EngineUnsuitableError
 from waooaw.events.outages import (
     DurabilityUnavailableError,
+    EngineReadOnlyError,
     EngineUnavailableError,
     StorageFullError,
     StorageRefusedError,
@@ -340,3 +341,27 @@ async def test_buses_of_a_cluster_fail_alone(redis_topology: TopologyFactory) ->
 
         assert engine.engine_state(other).problem is None
         home.resume()
+
+
+async def test_a_node_that_is_behind_is_not_followed(engine: RedisEngine, server: RedisServer) -> None:
+    """A server that was put back to an earlier history is left alone until an operator begins an epoch."""
+    publishing = Publishing(engine)
+    await publishing.publish(entry(data="before"))
+    backup = await server.cli("HGETALL", "wowevent:{default}:meta")
+    await engine.begin_epoch(BUS)
+    await publishing.publish(entry(data="after"))
+    told: list[Frame | Tip] = []
+    engine.listen(BUS, told.append)
+
+    await server.cli("RPOP", "wowevent:{default}:epochs")
+    await server.cli("HSET", "wowevent:{default}:meta", *backup)
+    await until(lambda: isinstance(engine.engine_state(BUS).problem, EngineReadOnlyError))
+
+    assert "epoch new" in str(engine.engine_state(BUS).problem)
+    with pytest.raises(EngineUnavailableError):
+        await publishing.publish(patience_seconds=0.2)
+    assert told == []
+    async with running(server.url) as other:
+        await other.begin_epoch(BUS)
+    await until(lambda: engine.engine_state(BUS).problem is None)
+    assert engine.state(BUS).history.last < told[-1].last or told[-1].epoch == engine.state(BUS).history.current.id

@@ -92,3 +92,11 @@ def test_the_window_of_ids(cut_ms: int, trimmed_ms: int, now_ms: int, expected: 
     tracker.begin(replace(HEAD, cut_ms=cut_ms, trimmed_through=make_position(trimmed_ms)), [EPOCH])
 
     assert tracker.state(now_ms).deduplication_seconds == expected
+
+
+def test_an_epoch_that_is_over_is_known() -> None:
+    """A node that still is in an earlier epoch is behind; one in the current or an unknown one is not."""
+    tracker = _tracker()
+    tracker.begin(replace(HEAD, epoch=2), [EPOCH, Epoch(2, HEAD.last)])
+
+    assert [tracker.is_past(epoch) for epoch in (1, 2, 3)] == [True, False, False]

@@ -75,7 +75,9 @@ def rows(url: str, bus_name: str, status: dict[str, Any]) -> list[tuple[str, str
         if set(buses) != {bus_name}:
             said.append(("bus", f"{bus_name}, of {', '.join(buses)}"))
     if (log := status["log"]) is not None:
-        said.append(("log", f"{log['events']:,} events, {size(log['size_bytes'])}"))
+        said.append(
+            ("log", f"{log['events']:,} {'event' if log['events'] == 1 else 'events'}, {size(log['size_bytes'])}")
+        )
         said.append(("range", f"{log['first']} to {log['last']}" if log["events"] else "empty"))
     if (metrics := status["metrics"]) is not None:
         said += _metric_rows(metrics)

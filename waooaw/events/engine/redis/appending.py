@@ -38,6 +38,9 @@ WRITER_SECONDS: Final = 24 * 3600
 SAMPLES: Final = 64
 """The time of one id in so many is kept, to tell how far back the window of ids reaches: to about two percent."""
 
+TRY_SECONDS_MIN: Final = 0.2
+"""A try gets this long even where patience is over: less would break links that are only busy."""
+
 RETRY_SECONDS: Final = (0.02, 0.06)
 """Between two tries of an append that was refused for a while: a slot that moves, a failover that is going on."""
 
@@ -54,9 +57,11 @@ class Appender:
 
     async def register(self, patience_seconds: float) -> Registration:
         """Make the caller a writer."""
+        attempt = _Attempt(asyncio.get_running_loop().time() + patience_seconds)
         session = await self._bus.keeper.session(patience_seconds)
         writer = self._bus.identifiers.new_token()
-        routes_version = await self._bus.open(session, force=False, writer=writer)
+        seconds = max(attempt.remaining_seconds, TRY_SECONDS_MIN)
+        routes_version = await self._bus.open(session, force=False, writer=writer, timeout_seconds=seconds)
         self._writers.add(writer)
         return Registration(writer, routes_version)
 
@@ -196,7 +201,7 @@ class _Attempt:
     @property
     def try_seconds(self) -> float:
         """How long this try may take: half of what is left, so that a dead link leaves time for another one."""
-        return max(self.remaining_seconds / 2, 0.2)
+        return max(self.remaining_seconds / 2, TRY_SECONDS_MIN)
 
 
 def _reused(entry: Entry) -> IdReusedError:

@@ -30,13 +30,21 @@ from waooaw.events.engine.redis.layout import (
     read_position,
 )
 from waooaw.events.engine.redis.tracker import Tracker
-from waooaw.events.outages import EngineDeniedError, EngineUnavailableError, ReshardingError, UnavailableError
+from waooaw.events.outages import (
+    DurabilityUnavailableError,
+    EngineDeniedError,
+    EngineReadOnlyError,
+    EngineUnavailableError,
+    ReshardingError,
+    UnavailableError,
+)
 from waooaw.events.position import Position, format_position, position_milliseconds, previous_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from random import Random
 
+    from waooaw.events.cursor import Cursor
     from waooaw.events.engine.contract import LogState
     from waooaw.events.engine.deduplication_window import DeduplicationWindow
     from waooaw.events.engine.redis.link import Argument
@@ -138,6 +146,8 @@ class RedisBus:
         Raises `UnavailableError` kinds. A server that takes no writes now can still be read.
         """
         said = await self._ask_state(session)
+        if said and self.tracker.is_past(read_head(said[0]).epoch):
+            raise self._behind(session)
         if not said or not said[2]:
             try:
                 await self.open(session, force=False)
@@ -150,13 +160,54 @@ class RedisBus:
             raise EngineUnavailableError(message)
         head = read_head(said[0])
         if self.tracker.take(head):
+            before = self.tracker.cursor
             self.tracker.begin(head, [read_epoch(item) for item in said[1]])
             self._tell_tip()  # in the same step: listeners never stand in an epoch that the state has left
+            if before is not None:
+                self._report_epoch(before)
+
+    def _report_epoch(self, before: Cursor) -> None:
+        """Tell operators of a new epoch, and loudly of one that lost what this replica knew of."""
+        place, gap = self.tracker.history.resume(before)
+        extra: dict[str, object] = {"bus": self.bus, "epoch": self.tracker.epoch_text}
+        if gap is None or gap.reason != "epoch":
+            _log.info("redis.epoch_began", extra=extra)
+            return
+        extra |= {"from": format_position(before.position), "to": format_position(place)}
+        detail = "Redis has lost events that were accepted: readers that had them are told a gap"
+        _log.error("redis.history_lost", extra=extra | {"detail": detail})
+
+    def _behind(self, session: Session) -> EngineReadOnlyError:
+        """Leave a node whose history this replica has seen go on elsewhere: to follow it would lose what came since."""
+        failure = EngineReadOnlyError(
+            f"Redis at {session.node} is behind: its history of bus {self.bus!r} ends in an epoch that is over. It was "
+            "cut off, and another node goes on; or it was restored from a backup: then run `wowevent epoch new`"
+        )
+        self.keeper.drop(session, failure)
+        return failure
 
     async def _ask_state(self, session: Session) -> list[Any]:
         keys, arguments = (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
         said: list[Any] = await self._evaluate(session, script.STATE, keys, arguments, STATE_SECONDS)
         return said
+
+    async def examine(self, session: Session, *, is_start: bool) -> None:
+        """Look how the server is set up, let go of old ids, and see whether what appends were refused for is mended."""
+        told = set(self.examination.warnings)
+        await self.examination.examine(session.reading, is_start=is_start)
+        for text in self.examination.warnings:
+            if text not in told and not is_start:
+                _log.warning("redis.warning", extra={"bus": self.bus, "detail": text})
+        refusal = self.appender.refusal
+        if refusal is not None and self.examination.is_mended(refusal):
+            self.appender.refusal = None
+        arguments = (self.options.window.seconds * 1000, self.options.now_us())
+        await self._evaluate(session, script.TIDY, (self.keys.meta, *self.keys.ids), arguments)
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether something is wrong that a look at the server may find mended."""
+        return self.examination.problem is not None or self.appender.refusal is not None
 
     async def compare(self, session: Session) -> None:
         """Find out what was missed: a frame that was due at the last comparison and has not come is one."""
@@ -170,12 +221,14 @@ class RedisBus:
         if self.tracker.epoch is not None:
             self._tell(Tip(self.tracker.epoch, self.tracker.last))
 
-    async def open(self, session: Session, *, force: bool, writer: str = "") -> str:
+    async def open(
+        self, session: Session, *, force: bool, writer: str = "", timeout_seconds: float = READ_SECONDS
+    ) -> str:
         """Make the bus where there is none, begin an epoch where one is due, let a writer in; return the routes."""
         keys = (*self.keys.whole, self.keys.writer(writer))
         epoch = f"{self.identifiers.new_epoch():016x}"
         arguments = (epoch, "1" if force else "0", str(WRITER_SECONDS) if writer else "")
-        return read_head(await self._evaluate(session, script.OPEN, keys, arguments)).routes_version
+        return read_head(await self._evaluate(session, script.OPEN, keys, arguments, timeout_seconds)).routes_version
 
     async def _evaluate(
         self,
@@ -295,11 +348,15 @@ class RedisBus:
         return int(said[1])
 
     async def begin_epoch(self) -> None:
-        """Begin an epoch by hand."""
+        """Begin an epoch by hand, at the durability of the bus."""
         session = await self.keeper.session(READ_SECONDS)
         await self.open(session, force=True)
         await self.refresh(session)
-        self._tell_tip()
+        if self.options.durability == "replicated":
+            waited = await session.reading.call("WAIT", 1, int(STATE_SECONDS * 1000), timeout_seconds=READ_SECONDS)
+            if waited < 1:
+                message = "no replica of Redis confirmed the new epoch in time; it stands on the primary: do it again"
+                raise DurabilityUnavailableError(message, outcome="unknown")
 
     async def beat(self, replica: str, members: bytes, silent_ms: int) -> list[bytes]:
         """Note a replica, or (without members) take it off; return names and what they said, in turn."""

@@ -204,9 +204,10 @@ class RedisEngine:
                 continue
             try:
                 await bus.compare(session)
-                if loop.time() >= examine_at or bus.examination.problem is not None:
+                if loop.time() >= examine_at or bus.is_troubled:
                     examine_at = loop.time() + EXAMINE_SECONDS
-                    await bus.examination.examine(session.reading, is_start=False)
+                    await bus.examine(session, is_start=False)
+                bus.engine_state(self._clock.now_ms())  # so that trouble counts since now, asked for or not
             except (UnavailableError, RedisError) as error:
                 # The keeper deals with a link that broke; the next comparison asks again.
                 _log.debug("redis.not_compared", extra={"bus": bus.bus, "detail": type(error).__name__})

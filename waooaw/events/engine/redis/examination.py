@@ -16,7 +16,14 @@ from waooaw.events.engine.redis.safety import (
     size_bytes_max,
 )
 from waooaw.events.errors import EngineUnsuitableError
-from waooaw.events.outages import DurabilityUnavailableError, EngineReadOnlyError, UnavailableError, UnsafeEngineError
+from waooaw.events.outages import (
+    DurabilityUnavailableError,
+    EngineReadOnlyError,
+    StorageFullError,
+    StorageRefusedError,
+    UnavailableError,
+    UnsafeEngineError,
+)
 
 if TYPE_CHECKING:
     from waooaw.events.engine.redis.link import Link
@@ -49,10 +56,19 @@ class Examination:
     def problem(self) -> UnavailableError | None:
         """Why publishes are to be refused, though the server would take them."""
         if self._verdict.refusal is not None:
-            return UnsafeEngineError(self._verdict.refusal, retry_after_seconds=60)
+            return UnsafeEngineError(self._verdict.refusal, retry_after_seconds=5)
         if self._verdict.durability_problem is not None:
             return DurabilityUnavailableError(self._verdict.durability_problem)
         return None
+
+    def is_mended(self, refusal: UnavailableError) -> bool:
+        """Tell whether what appends were refused for was gone at the last look."""
+        info, bytes_max = self._report.info, self._report.memory_bytes_max
+        if isinstance(refusal, StorageFullError):
+            return not bytes_max or int(info.get("used_memory", "0")) < bytes_max
+        if isinstance(refusal, StorageRefusedError):
+            return all(info.get(name, "ok") == "ok" for name in ("rdb_last_bgsave_status", "aof_last_write_status"))
+        return isinstance(refusal, DurabilityUnavailableError) and self._report.replicas > 0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -67,10 +83,7 @@ class Examination:
     @property
     def version(self) -> str:
         """What serves, and its version."""
-        info = self._report.info
-        if valkey := info.get("valkey_version"):
-            return f"Valkey {valkey}"
-        return f"Redis {info.get('redis_version', 'unknown')}"
+        return self._report.product
 
 
 async def _config(link: Link) -> dict[str, str] | None:

@@ -59,7 +59,7 @@ _RESHARDING: Final = Meaning(
 )
 _MOVED: Final = Meaning(
     ReshardingError,
-    "says that another node serves this bus's slot; it is looked for. If the address is redis://, write redis+cluster://",
+    "says that another node serves this bus's slot now; it is looked for (an address of a Cluster begins redis+cluster://)",
 )
 _OOM: Final = Meaning(
     StorageFullError,

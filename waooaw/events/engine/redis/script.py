@@ -36,5 +36,6 @@ APPEND: Final = _load("append")
 READ: Final = _load("read")
 TRIM: Final = _load("trim")
 BEAT: Final = _load("beat")
+TIDY: Final = _load("tidy")
 
-SCRIPTS: Final = (OPEN, STATE, APPEND, READ, TRIM, BEAT)
+SCRIPTS: Final = (OPEN, STATE, APPEND, READ, TRIM, BEAT, TIDY)

@@ -11,6 +11,7 @@ from waooaw.events.position import BEGINNING, Position, position_milliseconds
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from waooaw.events.cursor import Cursor
     from waooaw.events.engine.deduplication_window import DeduplicationWindow
     from waooaw.events.engine.redis.layout import Head
 
@@ -28,6 +29,22 @@ class Tracker:
     def epoch(self) -> int | None:
         """The epoch that is being written, as far as known."""
         return self._epochs[-1].id if self._epochs else None
+
+    def is_past(self, epoch: int) -> bool:
+        """Tell whether an epoch is one that was known to be over."""
+        return any(known.id == epoch for known in self._epochs[:-1])
+
+    @property
+    def history(self) -> History:
+        """The history as known. Raises LookupError before the first one."""
+        if self._head is None:
+            raise LookupError
+        return History(self._epochs, self._head.last, self._head.trimmed_through)
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The end of the log as known, or None before the first history."""
+        return None if self._head is None else self.history.cursor(self._head.last)
 
     @property
     def epoch_text(self) -> str:
@@ -79,7 +96,7 @@ class Tracker:
         if head is None:
             raise LookupError
         return LogState(
-            History(self._epochs, head.last, head.trimmed_through),
+            self.history,
             head.first,
             head.events,
             head.size_bytes,
