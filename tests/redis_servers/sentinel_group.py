@@ -119,9 +119,12 @@ class SentinelGroup(Topology):
         for sentinel in self.sentinels:
             if sentinel.is_running and not sentinel.is_suspended:
                 said = _pairs(await sentinel.cli("SENTINEL", "MASTER", SERVICE))
-                if int(said["config-epoch"]) > newest:
-                    newest = int(said["config-epoch"])
-                    found = (said["ip"], int(said["port"]))
+                host, port = await sentinel.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)
+                # The one that leads a failover names the new primary before it counts the failover.
+                epoch = int(said["config-epoch"]) + ((said["ip"], said["port"]) != (host, port))
+                if epoch > newest:
+                    newest = epoch
+                    found = (host, int(port))
         return next(server for server in self.data if (server.host, server.announced_port) == found)
 
     async def fail_over(self, key: str = "") -> RedisServer:

@@ -28,6 +28,7 @@ async def test_failover_by_sentinels_under_load(
         assert isinstance(group, SentinelGroup)
         for _ in range(FAILOVERS.count):
             await scene.strike()
+            await group.wait_in_sync()
             killed_at = time.monotonic()
             killed = await group.kill_primary()
             await scene.accepted()
@@ -53,6 +54,9 @@ async def test_cluster_primary_killed_with_its_replica_in_sync(
         assert isinstance(cluster, RedisCluster)
         for _ in range(FAILOVERS.count):
             await scene.strike()
+            # "Connected" is not enough: a primary sends nothing to a replica that it has copied itself to before the
+            # first acknowledgement, up to a second later.
+            await cluster.wait_in_sync(BUS)
             killed = await cluster.primary_of(BUS)
             promoted = await cluster.kill_and_wait(BUS)
             await killed.start()
