@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from waooaw.events.engine.contract import Registration
 from waooaw.events.engine.redis import script
-from waooaw.events.engine.redis.layout import FRAME_BODY_BYTES_MAX, read_answer, read_head, spell_entry
+from waooaw.events.engine.redis.layout import FRAME_BODY_BYTES_MAX, read_answer, read_head, spell_entries
 from waooaw.events.errors import IdReusedError, RoutesChangedError, SupersededError, Violation
 from waooaw.events.outages import (
     DurabilityUnavailableError,
@@ -74,7 +74,7 @@ class Appender:
             raise WriterUnknownError(message, outcome="unknown")
         attempt = _Attempt(asyncio.get_running_loop().time() + patience_seconds)
         keys = (*self._bus.keys.whole, self._bus.keys.writer(writer))
-        spelled = [part for entry in entries for part in spell_entry(entry)]
+        spelled = spell_entries(entries)
         while True:
             try:
                 reply = await self._try_append(attempt, keys, (sequence, routes_version, *self._fixed(), *spelled))

@@ -9,10 +9,11 @@ time of acceptance in microseconds, and the entries as header, body, header, bod
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,6 +22,9 @@ from waooaw.events.engine.contract import Frame, Tip
 from waooaw.events.epoch import Epoch
 from waooaw.events.event import Entry, StoredEvent
 from waooaw.events.position import Position, format_position, make_position
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FRAME_BODY_BYTES_MAX: Final = 16 * 1024
 """Larger bodies are read from the log by those who need them: each listener has a buffer in the server."""
@@ -70,6 +74,12 @@ class _Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     entries: list[_Header | bytes | None]
 
 
+_BINARY_32: Final = 0xC6
+"""``bin 32`` of MessagePack: a body's length in four bytes stands behind it."""
+
+_spell_length = struct.Struct(">BI").pack
+_spell_sizes = struct.Struct(">IIB").pack
+
 _decode_header = msgspec.msgpack.Decoder(_Header).decode
 _decode_frame = msgspec.msgpack.Decoder(_Frame).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -81,7 +91,7 @@ def _plain_header(event_type: str, source: str) -> bytes:
 
 
 def spell_entry(entry: Entry) -> tuple[bytes, bytes, bytes]:
-    """Return what `APPEND` takes for an entry: header, body, and identity with digest (empty where no id was given)."""
+    """Return an entry's header and body, and its identity with its digest (empty where no id was given)."""
     if entry.correlationid is None:
         header = _plain_header(entry.type, entry.source)
     else:
@@ -90,6 +100,24 @@ def spell_entry(entry: Entry) -> tuple[bytes, bytes, bytes]:
         return header, entry.body, b""
     identity = blake2b(f"{entry.source}\0{entry.id}".encode(), digest_size=16).digest()
     return header, entry.body, identity + _digest(entry)
+
+
+def spell_entries(entries: Sequence[Entry]) -> tuple[bytes, bytes, bytes]:
+    """Return what `APPEND` takes for entries: their spelling in a frame, their sizes, and the identities of given ids.
+
+    The spelling is what listeners get: where every entry is stored and none is too large to travel, the script sends
+    it on as it is. Sizes are those of header and body, and whether the entry has an identity.
+    """
+    spelled: list[bytes] = []
+    sizes: list[bytes] = []
+    identities: list[bytes] = []
+    for entry in entries:
+        header, body, identity = spell_entry(entry)
+        spelled += (header, _spell_length(_BINARY_32, len(body)), body)
+        sizes.append(_spell_sizes(len(header), len(body), bool(identity)))
+        if identity:
+            identities.append(identity)
+    return b"".join(spelled), b"".join(sizes), b"".join(identities)
 
 
 def _digest(entry: Entry) -> bytes:

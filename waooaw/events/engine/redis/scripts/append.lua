@@ -3,9 +3,11 @@
 -- KEYS meta, log, epochs, ids 0, ids 1, samples, writer
 -- ARGV sequence, routes version, highest ms seen, now in us ('' the server's), epoch id, window ms, ids max,
 --      sample step, publish command, channel, writer seconds, body bytes max in a frame,
---      then for each entry: header, body, identity .. digest (16 bytes each; '' for an id that nobody gave)
+--      the entries as they stand in a frame (header; 0xC6, length, body), for each 9 bytes: the sizes of header and body
+--      and whether an id was given, and for each given id identity .. digest (16 bytes each)
 --@history
-local FIXED = 12
+local entries, sizes, given_ids = ARGV[13], ARGV[14], ARGV[15]
+local SIZES, LENGTH, IDENTITY = 9, 5, 32
 local head = read_head(KEYS[1])
 if not head then return {'no_bus'} end
 local stored = redis.call('GET', KEYS[7])
@@ -31,9 +33,7 @@ local generation, generation_ids, generation_ms, given =
   tonumber(more[1]), tonumber(more[2]), tonumber(more[3]), tonumber(more[4])
 
 local identities = {}
-for i = FIXED + 3, #ARGV, 3 do
-  if ARGV[i] ~= '' then identities[#identities + 1] = ARGV[i]:sub(1, 16) end
-end
+for at = 1, #given_ids, IDENTITY do identities[#identities + 1] = given_ids:sub(at, at + 15) end
 local known = {}
 if #identities > 0 then
   -- Two generations of ids: where the younger one is full or old enough, the older one is out of the window as a whole.
@@ -47,7 +47,7 @@ if #identities > 0 then
 end
 
 -- Positions: never at or before one that was handed out, whatever this server's clock says.
-local count = (#ARGV - FIXED) / 3
+local count = #sizes / SIZES
 local ms, first_seq = now_ms, 0
 local seen_ms = tonumber(ARGV[3])
 if seen_ms > head.ms and seen_ms >= ms then ms = seen_ms + 1 end
@@ -55,16 +55,18 @@ if ms <= head.ms then ms, first_seq = head.ms, head.seq + 1 end
 if first_seq + count > 1048576 then ms, first_seq = ms + 1, 0 end
 
 local seq = first_seq
-local exceptions, remembered, frame, in_batch = {}, {}, {}, {}
+local exceptions, remembered, in_batch = {}, {}, {}
 local frame_bytes_max = tonumber(ARGV[12])
-local added_bytes = 0
-for i = FIXED + 1, #ARGV, 3 do
-  local index = (i - FIXED - 1) / 3
-  local header, body, identity = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+local added_bytes, at, identity_at = 0, 1, 1
+local travels_whole, not_stored = true, {}
+local prefix, call, sub, unpack_sizes = text(ms) .. '-', redis.call, string.sub, struct.unpack
+for index = 0, count - 1 do
+  local header_bytes, body_bytes, is_given = unpack_sizes('>I4I4I1', sizes, index * SIZES + 1)
+  local body_at = at + header_bytes + LENGTH
   local repeated = false
-  if identity ~= '' then
-    local digest = identity:sub(17)
-    identity = identity:sub(1, 16)
+  if is_given == 1 then
+    local identity, digest = sub(given_ids, identity_at, identity_at + 15), sub(given_ids, identity_at + 16, identity_at + 31)
+    identity_at = identity_at + IDENTITY
     local found = known[identity]
     if found then
       local ordinal, found_ms, found_seq = struct.unpack('>I6I6I4', found)
@@ -86,17 +88,16 @@ for i = FIXED + 1, #ARGV, 3 do
       known[identity], in_batch[identity] = value, true
     end
   end
-  if not repeated then
-    redis.call('XADD', KEYS[2], text(ms) .. '-' .. seq, 'h', header, 'b', body)
-    added_bytes = added_bytes + #body
-    frame[#frame + 1] = header
-    if #body > frame_bytes_max then
-      frame[#frame + 1] = '\192'
-    else
-      frame[#frame + 1] = '\198' .. struct.pack('>I4', #body) .. body
-    end
+  if repeated then
+    travels_whole, not_stored[index] = false, true
+  else
+    call('XADD', KEYS[2], prefix .. seq, 'h', sub(entries, at, at + header_bytes - 1),
+      'b', sub(entries, body_at, body_at + body_bytes - 1))
+    added_bytes = added_bytes + body_bytes
     seq = seq + 1
+    if body_bytes > frame_bytes_max then travels_whole = false end
   end
+  at = body_at + body_bytes
 end
 
 local added = seq - first_seq
@@ -123,8 +124,25 @@ if #remembered > 0 then
     'generation_ms', text(generation_ms), 'given', text(given), 'cut_ms', text(head.cut_ms))
 end
 
+local told = entries
+if not travels_whole then
+  -- Only what was stored; a body that is too large is nil, and read from the log by those who want it.
+  local parts = {}
+  at = 1
+  for index = 0, count - 1 do
+    local header_bytes, body_bytes = unpack_sizes('>I4I4', sizes, index * SIZES + 1)
+    local body_at = at + header_bytes + LENGTH
+    if not not_stored[index] then
+      local ends_at, tail = body_at + body_bytes - 1, ''
+      if body_bytes > frame_bytes_max then ends_at, tail = body_at - LENGTH - 1, '\192' end
+      parts[#parts + 1] = sub(entries, at, ends_at) .. tail
+    end
+    at = body_at + body_bytes
+  end
+  told = table.concat(parts)
+end
 local message = '\152' .. cmsgpack.pack(1, head.epoch, head.ms, head.seq, ms, first_seq, us) ..
-  '\220' .. struct.pack('>I2', #frame) .. table.concat(frame)
+  '\220' .. struct.pack('>I2', added * 2) .. told
 if head.first == '' then head.first = text(ms) .. '-' .. first_seq end
 head.ms, head.seq, head.events, head.bytes = ms, seq - 1, head.events + added, head.bytes + added_bytes
 redis.call('HSET', KEYS[1], 'ms', text(ms), 'seq', text(seq - 1), 'first', head.first,
