@@ -29,6 +29,7 @@ from waooaw.events.epoch import Epoch, History
 from waooaw.events.event import Entry, StoredEvent
 from waooaw.events.pattern import PatternSet
 from waooaw.events.position import BEGINNING, Position, make_position, previous_position
+from waooaw.events.receipt import Receipt
 from waooaw.events.retention import TrimPlan
 
 TYPES: Final = ("a.x", "a.y", "b.x")
@@ -106,8 +107,8 @@ class World:
     async def publish(self, types: list[str]) -> None:
         """Publish events together."""
         wanted = [entry(type=name) for name in types]
-        receipts = await self.bus.submit(wanted)
-        self._add([(receipt.position, item) for receipt, item in zip(receipts, wanted, strict=True)])  # type: ignore[union-attr]
+        positions = [receipt.position for receipt in await self.bus.submit(wanted) if isinstance(receipt, Receipt)]
+        self._add(list(zip(positions, wanted, strict=True)))
 
     def _add(self, stored: list[tuple[Position, Entry]]) -> None:
         self.chronicle.current.events.extend(Known(place, item.id, item.type) for place, item in stored)
