@@ -53,7 +53,7 @@ DISK_MIB: Final = Parameter("FAULT_DISK_MIB", 24, 64, "size of the disk that is 
 
 REDIS_KILLS: Final = Parameter("FAULT_REDIS_KILLS", 3, 30, "kills of Redis under load")
 LINK_CUTS: Final = Parameter("FAULT_LINK_CUTS", 10, 100, "cuts of links to Redis, of each kind")
-STOP_SECONDS: Final = Parameter("FAULT_STOP_SECONDS", 3, 5, "seconds for which Redis is suspended")
+STOP_SECONDS: Final = Parameter("FAULT_STOP_SECONDS", 2.5, 5, "seconds for which Redis is suspended")
 SERVICE_KILLS: Final = Parameter("FAULT_SERVICE_KILLS", 3, 30, "kills of the service on Redis, in each mode")
 FAILOVERS: Final = Parameter("FAULT_FAILOVERS", 1, 3, "primaries killed under load, in each mode")
 CABLE_SECONDS: Final = Parameter("FAULT_CABLE_SECONDS", 4, 20, "seconds for which two hosts do not see each other")

@@ -54,7 +54,7 @@ async def listeners(server: RedisServer) -> int:
     return len((await server.cli("CLIENT", "LIST", "TYPE", "pubsub")).splitlines())
 
 
-@every_mode("redis fsync", "cluster local")
+@every_mode("redis fsync")
 async def test_storm_of_killed_connections_loses_nothing(
     tmp_path: Path, history: History, report: Report, findings: Findings, mode: Mode
 ) -> None:

@@ -34,7 +34,7 @@ async def test_killed_redis_loses_nothing_that_was_accepted(
     findings.note("kill -9 of Redis", mode, outcome, f"{REDIS_KILLS.count} kills")
 
 
-@on_modes(also=("redis local, AOF everysec", "valkey local, AOF everysec"))
+@on_modes("redis local, AOF everysec", also=("valkey local, AOF everysec",))
 async def test_killed_redis_that_writes_its_file_each_second_is_measured(
     tmp_path: Path, history: History, report: Report, findings: Findings, mode: Mode
 ) -> None:
