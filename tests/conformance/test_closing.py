@@ -26,6 +26,9 @@ CALLS: list[tuple[str, Callable[[Engine], Awaitable[object]]]] = [
     ("read", lambda engine: engine.read(BUS, BEGINNING, through=END, limit=1)),
     ("get", lambda engine: engine.get(BUS, END)),
     ("state", _state),
+    ("refresh", lambda engine: engine.refresh(BUS)),
+    ("begin_epoch", lambda engine: engine.begin_epoch(BUS)),
+    ("beat", lambda engine: engine.beat("replica", b"{}")),
     ("trim", lambda engine: engine.trim(BUS, TrimPlan(excess_events=1), limit=1)),
 ]
 

@@ -90,6 +90,19 @@ async def test_what_one_appends_the_other_knows_of(both: tuple[Engine, Engine]) 
     assert other.state(BUS) == one.state(BUS)
 
 
+async def test_a_refresh_tells_at_once_what_others_know(both: tuple[Engine, Engine]) -> None:
+    """A cursor that one replica gave is known to the other as soon as it asks, before any frame or tip has come."""
+    one, other = both
+    writer = await Writer.registered(one)
+    for _ in range(20):
+        (receipt,) = await writer.append(entry())
+        cursor = one.state(BUS).history.cursor(receipt.position)
+
+        await other.refresh(BUS)
+
+        assert other.state(BUS).history.resume(cursor) == (receipt.position, None)
+
+
 async def test_a_replica_that_joins_sees_what_was(both: tuple[Engine, Engine], under_test: EngineUnderTest) -> None:
     """A third replica has the history, the events and the positions of the two before it."""
     one, _ = both

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.bound import EARLIEST, NOW, After, At, Bound, resolve_end, resolve_start
 from waooaw.events.epoch import Gap
 from waooaw.events.errors import NotFoundError, TrimmedError
+from waooaw.events.outages import UnavailableError
 from waooaw.events.pattern import PatternSet
 from waooaw.events.position import BEGINNING, Position, format_position, previous_position
 
@@ -99,8 +101,23 @@ class EventStore:
         message = f"no event at {spelled}"
         raise NotFoundError(message)
 
+    async def learn(self, *bounds: Bound) -> None:
+        """Ask the store where a cursor goes beyond what this replica has heard: another replica may have given it.
+
+        While the store is away the replica goes by what it knows.
+        """
+        history = self.state().history
+        for bound in bounds:
+            if isinstance(bound, After):
+                end = history.end_of(bound.cursor.epoch)
+                if end is None or bound.cursor.position > end:
+                    with suppress(UnavailableError):
+                        await self._engine.refresh(self._bus)
+                    return
+
     async def read(self, query: Query) -> StorePage:
         """Return a page of what a query asks for."""
+        await self.learn(query.start, query.end)
         history = self.state().history
         after, gap = resolve_start(query.start, history)
         through = min(resolve_end(query.end, history), history.last)

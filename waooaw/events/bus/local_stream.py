@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from waooaw.events.bound import Bound
     from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.bus.queue_sink import Messages, ObjectFraming
     from waooaw.events.bus.stream import Stream
@@ -53,7 +54,7 @@ class LocalStream:
 
     async def __aenter__(self) -> Self:
         """See EventStream."""
-        self._open()
+        await self._open()
         return self
 
     async def __aexit__(
@@ -68,7 +69,7 @@ class LocalStream:
 
     async def __anext__(self) -> StreamMessage:
         """See EventStream."""
-        self._open()
+        await self._open()
         message = None if self._is_closed else await self._sink.take()
         if message is None:
             raise StopAsyncIteration
@@ -84,10 +85,16 @@ class LocalStream:
             self._stream.close()
             self._stream = None
 
-    def _open(self) -> None:
+    async def _open(self) -> None:
         if self._stream is not None or self._is_closed:
             return
         patterns, start = PatternSet.parse(self._patterns), self._bus.parse_bound(self._start)
+        await self._bus.store.learn(start)
+        self._begin(patterns, start)
+
+    def _begin(self, patterns: PatternSet, start: Bound) -> None:
+        if self._is_closed:  # while the store was asked
+            return
         self._stream = self._bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._sink.end)
         if self._watch is not None:
             self._watch(StreamStatus())

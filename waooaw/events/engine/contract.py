@@ -164,7 +164,11 @@ class EventLog(Protocol):
         ...
 
     def state(self, bus: str) -> LogState:
-        """Return the log's state, from memory."""
+        """Return the log's state, from memory. Another replica may have heard of more, for a moment."""
+        ...
+
+    async def refresh(self, bus: str) -> None:
+        """Have `state` tell all that the store holds at the call."""
         ...
 
     async def trim(self, bus: str, plan: TrimPlan, *, limit: int) -> int:

@@ -42,8 +42,9 @@ class BareSocket:
         self._closing: asyncio.Task[bool] | None = None
         self.stream: Stream[bytes] | None = None
 
-    def open(self, patterns: PatternSet, start: Bound) -> None:
+    async def open(self, patterns: PatternSet, start: Bound) -> None:
         """Begin the stream that the address of the socket asked for."""
+        await self.bus.store.learn(start)
         self.stream = self.bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)
 
     def _ended(self, error: BaseException) -> None:

@@ -99,7 +99,7 @@ class OperationSocket:
             case "publish":
                 await self._begin_publish(operation)
             case "stream":
-                self._open_stream(operation)
+                await self._open_stream(operation)
             case "stop":
                 self._stop(operation)
             case _:
@@ -142,7 +142,7 @@ class OperationSocket:
 
     # Streaming --------------------------------------------------------------------------------------------------------
 
-    def _open_stream(self, operation: Operation) -> None:
+    async def _open_stream(self, operation: Operation) -> None:
         if self.stream is not None:
             message = f"the stream {self._stream_id!r} is open on this socket; stop it, or open another socket"
             raise StreamOpenError(message)
@@ -150,6 +150,7 @@ class OperationSocket:
         patterns = PatternSet.parse(["*"] if texts is None else texts, pointer="#/patterns")
         text = operation.value("from", str, "a string")
         start = bound_at("#/from", self.bus.name, "now" if text is None else text)
+        await self.bus.store.learn(start)
         self._answer(operation.id, {"cursor": encode_cursor(self.bus.name, self.bus.cursor_of(start))})
         self._stream_id = operation.id
         self.stream = self.bus.open_stream(patterns, self._framing, self._sink, start=start, ended=self._ended)

@@ -68,6 +68,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
     if last_event_id := request.headers.get("Last-Event-ID"):
         start = bound_at("#/headers/Last-Event-ID", bus.name, last_event_id)
     negotiated(request, SSE)
+    await bus.store.learn(start)
     response = web.StreamResponse(headers={"Content-Type": SSE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     await response.prepare(request)
     connection = cast("Connection", request.protocol)

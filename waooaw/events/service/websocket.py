@@ -90,9 +90,10 @@ async def websocket(request: web.Request) -> web.StreamResponse:
         socket = OperationSocket(context, bus, sink, operations, response)
     else:
         socket = BareSocket(bus, sink, cloudevents, response)
-        socket.open(patterns, start)
     connection.when_broken(socket.break_off)
     try:
+        if isinstance(socket, BareSocket):
+            await socket.open(patterns, start)
         with context.streaming(socket, connection):
             await _read(response, socket)
     finally:

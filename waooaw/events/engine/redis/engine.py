@@ -19,7 +19,7 @@ from waooaw.events.engine.contract import EngineState, ReplicaRecord
 from waooaw.events.engine.deduplication_window import DeduplicationWindow
 from waooaw.events.engine.redis import script
 from waooaw.events.engine.redis.address import Credentials, parse_address
-from waooaw.events.engine.redis.bus_log import BusOptions, RedisBus
+from waooaw.events.engine.redis.bus_log import READ_SECONDS, BusOptions, RedisBus
 from waooaw.events.engine.redis.connecting import Connector, TlsFiles
 from waooaw.events.engine.redis.failure import reply_failure
 from waooaw.events.engine.redis.live import LiveSubscription
@@ -279,6 +279,11 @@ class RedisEngine:
     def state(self, bus: str) -> LogState:
         """Return the log's state, as last heard: half a second old at most while Redis is there."""
         return self._bus(bus).state(self._clock.now_ms())
+
+    async def refresh(self, bus: str) -> None:
+        """Have `state` tell all that Redis holds at the call."""
+        async with self._call(bus) as found:
+            await found.refresh(await found.keeper.session(READ_SECONDS))
 
     async def trim(self, bus: str, plan: TrimPlan, *, limit: int) -> int:
         """Remove up to ``limit`` of the oldest events that a plan names; see `EventLog.trim`."""

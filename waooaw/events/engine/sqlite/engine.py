@@ -212,9 +212,7 @@ class SqliteEngine:
         return known.answers
 
     def _check_writer(self, bus: str, writer: str) -> _Writer:
-        if not self._opened:
-            message = "the engine is closed"
-            raise ClosedError(message)
+        self._check_open()
         known = self._writers.get((bus, writer))
         if known is None:
             message = "this writer is not registered; register again; what it had in flight may be stored"
@@ -274,10 +272,17 @@ class SqliteEngine:
         """Return the log's state, from memory."""
         return self._log(bus).state(self._clock.now_ms())
 
-    def _log(self, bus: str) -> BusLog:
+    async def refresh(self, bus: str) -> None:
+        """Do nothing: what this process knows is all that there is."""
+        self._log(bus)
+
+    def _check_open(self) -> None:
         if not self._opened:
             message = "the engine is closed"
             raise ClosedError(message)
+
+    def _log(self, bus: str) -> BusLog:
+        self._check_open()
         return self._logs[bus]
 
     async def trim(self, bus: str, plan: TrimPlan, *, limit: int) -> int:
@@ -330,6 +335,7 @@ class SqliteEngine:
 
     async def beat(self, replica: str, members: bytes) -> tuple[ReplicaRecord, ...]:
         """Note a replica; see `Replicas.beat`."""
+        self._check_open()
         return self._replicas.beat(replica, members, self._clock.now_ms())
 
     async def leave(self, replica: str) -> None:
