@@ -18,7 +18,7 @@ from waooaw.events.pattern import PatternSet
 from waooaw.events.position import make_position
 from waooaw.events.receipt import Receipt
 from waooaw.events.service.framings import WebSocketFraming
-from waooaw.events.service.publishing import batch_response
+from waooaw.events.service.publishing import batch_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,7 +92,7 @@ def answer_seconds(entries: Sequence[Entry]) -> float:
     receipts = [Receipt(entry.id, make_position(_MS, index), "local") for index, entry in enumerate(entries)]
     if len(receipts) == 1:
         return _each(lambda: msgspec.json.encode(receipts[0].as_json()), 1)
-    return _each(lambda: batch_response(receipts), len(receipts))
+    return _each(lambda: msgspec.json.encode(batch_result(receipts)), len(receipts))
 
 
 def websocket_frames(frame: Frame) -> bytes:

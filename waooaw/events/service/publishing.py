@@ -14,6 +14,7 @@ from waooaw.events.receipt import Receipt
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.problems import problem, problem_headers
+from waooaw.events.service.prompt_response import prompt_response
 from waooaw.events.service.representations import BATCH, EVENT, JSON, LINES, json_response
 from waooaw.events.service.request_body import read_body
 
@@ -29,7 +30,7 @@ _BINARY_HEADERS: Final = frozenset({"ce-type", "ce-id", "ce-source", "ce-specver
 """Any of them makes a request one of binary mode: the first would do, the others make a better error of its lack."""
 
 
-async def publish(request: web.Request) -> web.Response:
+async def publish(request: web.Request) -> web.StreamResponse:
     """Store what the request carries, and answer with a receipt for each event."""
     context = request.app[CONTEXT]
     bus = context.bus_for(request)
@@ -42,9 +43,9 @@ async def publish(request: web.Request) -> web.Response:
         bus.metrics.refused(error)
         raise
     if isinstance(accepted, list):
-        return batch_response(await bus.submit(accepted))
+        return _batch_response(request, await bus.submit(accepted))
     receipt = await bus.submit_one(accepted)
-    return json_response(receipt.as_json())
+    return prompt_response(request, receipt.as_json())
 
 
 def _read_events(bus: EventBus, request: web.Request, body: bytes) -> Entry | list[Entry | WowEventError]:
@@ -79,18 +80,16 @@ def _essence(content_type: str | None) -> str:
     return parsed.essence
 
 
-def batch_response(answers: Sequence[Receipt | WowEventError]) -> web.Response:
-    """Return the response for a batch."""
+def _batch_response(request: web.Request, answers: Sequence[Receipt | WowEventError]) -> web.StreamResponse:
     result = batch_result(answers)
     errors = [answer for answer in answers if isinstance(answer, WowEventError)]
     if not errors:
-        status = 200
-    elif len(errors) < len(answers):
-        status = 207
-    else:
-        status = 503 if all(isinstance(error, UnavailableError) for error in errors) else 422
-    headers = problem_headers(errors[0]) if status == 503 else None  # noqa: PLR2004 - the status set above
-    return json_response(result, status=status, headers=headers)
+        return prompt_response(request, result)
+    if len(errors) < len(answers):
+        return json_response(result, status=207)
+    if all(isinstance(error, UnavailableError) for error in errors):
+        return json_response(result, status=503, headers=problem_headers(errors[0]))
+    return json_response(result, status=422)
 
 
 def batch_result(answers: Sequence[Receipt | WowEventError]) -> dict[str, Any]:
