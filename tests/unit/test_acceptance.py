@@ -70,6 +70,21 @@ def test_what_is_missing_is_filled_in(accept: Acceptance) -> None:
     assert (entry.id_given, entry.time_given) == (False, False)
 
 
+def test_filled_times_follow_the_clock() -> None:
+    """Events of one millisecond share their time; the next millisecond, and a clock set back, are seen at once."""
+    clock = ManualClock(now_ms=0)
+    accept = acceptance(clock=clock)
+
+    def filled() -> str:
+        return str(decoded(accept.one(event_json()))["time"])
+
+    assert [filled(), filled()] == ["1970-01-01T00:00:00.000Z"] * 2
+    clock.advance(0.001)
+    assert [filled(), filled()] == ["1970-01-01T00:00:00.001Z"] * 2
+    clock.set_wall(0)
+    assert filled() == "1970-01-01T00:00:00.000Z"
+
+
 def test_what_is_given_is_not_changed(accept: Acceptance) -> None:
     """An event that has everything is stored as it was sent, byte by byte."""
     text = (

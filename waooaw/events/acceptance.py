@@ -54,12 +54,13 @@ class AcceptanceLimits:
 
 
 class Acceptance:
-    """Reads events as publishers send them. Holds no state: one instance serves all."""
+    """Reads events as publishers send them. Holds no state but the last time it spelled: one instance serves all."""
 
     def __init__(self, limits: AcceptanceLimits, clock: Clock, identifiers: Identifiers) -> None:
         self._limits = limits
         self._clock = clock
         self._identifiers = identifiers
+        self._spelled_time = (0, format_timestamp(0))
         self._decode_items = _items_decoder(limits.batch_events_max)
 
     def one(self, text: bytes, *, idempotency_key: str | None = None) -> Entry:
@@ -153,8 +154,17 @@ class Acceptance:
         if "id" not in attributes and "id" not in filled:
             filled["id"] = self._identifiers.new_event_id()
         if "time" not in attributes:
-            filled["time"] = format_timestamp(self._clock.now_ms())
+            filled["time"] = self._now()
         attributes.update(filled)
+
+    def _now(self) -> str:
+        """Spell the time; events of a batch, and of a busy millisecond, share it."""
+        now_ms = self._clock.now_ms()
+        spelled_ms, spelled = self._spelled_time
+        if now_ms != spelled_ms:
+            spelled = format_timestamp(now_ms)
+            self._spelled_time = (now_ms, spelled)
+        return spelled
 
 
 def _items_decoder(events_max: int) -> Callable[[bytes], msgspec.Struct]:
