@@ -23,6 +23,12 @@ LOOK_AGAIN_MS: Final = 1000
 """How often Sentinels ask the servers who they are (by default each 10 s): how soon a group is whole after a failover.
 """
 
+PING_MS: Final = 200
+"""How often they ping. By default that is `DOWN_AFTER_MS`: then the first ping to a new primary goes out in the moment
+in which its silence counts as down, and now and then a failover follows on the failover, to the server that just came
+back without its latest data.
+"""
+
 FOLLOWS: Final = "master_link_status"
 
 
@@ -163,7 +169,7 @@ class SentinelGroup(Topology):
         await until(self._replicates, "replicas that follow")
         for sentinel in self.sentinels:
             await sentinel.start()
-            await sentinel.cli("SENTINEL", "DEBUG", "INFO-PERIOD", LOOK_AGAIN_MS)
+            await sentinel.cli("SENTINEL", "DEBUG", "INFO-PERIOD", LOOK_AGAIN_MS, "PING-PERIOD", PING_MS)
 
     async def _replicates(self) -> bool:
         primary = await self._named_primary()
