@@ -127,7 +127,9 @@ class Appender:
         if self._bus.options.durability != "replicated":
             return await answer, None
         waited = link.send("WAIT", 1, max(int(seconds * 1000), 1), timeout_seconds=seconds * 2 + 0.5)
-        return await answer, await waited
+        # Together: where a node that became a replica refuses both, both refusals are heard.
+        reply, confirmed = await asyncio.gather(answer, waited)
+        return reply, confirmed
 
     def _after_failure(self, attempt: _Attempt, error: UnavailableError) -> None:
         """Decide whether an append is tried again: return, or raise what the publisher is told."""
