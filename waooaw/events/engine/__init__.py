@@ -32,7 +32,7 @@ def engine_for(
     ``redis+cluster://``, each with ``rediss`` for TLS. Raises `InvalidSettingError` for any other URL.
     """
     scheme, separator, rest = url.partition("://")
-    if scheme in REDIS_SCHEMES:
+    if scheme.lower() in REDIS_SCHEMES:
         from waooaw.events.engine.redis import RedisEngine, RedisOptions  # noqa: PLC0415 - only the engine in use loads
 
         return RedisEngine(url, buses, clock=clock, identifiers=identifiers, options=redis or RedisOptions())

@@ -52,8 +52,6 @@ class Appender:
         self._bus = bus
         self._random = random
         self._writers: set[str] = set()
-        self.refusal: UnavailableError | None = None
-        """Why the last append was refused by a server that is there; it counts until one succeeds."""
 
     async def register(self, patience_seconds: float) -> Registration:
         """Make the caller a writer."""
@@ -82,7 +80,7 @@ class Appender:
             except UnavailableError as error:
                 self._after_failure(attempt, error)
             await asyncio.sleep(self._random.uniform(*RETRY_SECONDS))
-        self.refusal = None
+        self._bus.health.refusal = None
         return await self._read_reply(reply, writer, sequence, entries, attempt)
 
     def _fixed(self) -> tuple[Argument, ...]:
@@ -102,7 +100,7 @@ class Appender:
 
     async def _try_append(self, attempt: _Attempt, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:  # noqa: ANN401 - what the script answers
         session = await self._bus.keeper.session(attempt.remaining_seconds)
-        if (problem := self._bus.examination.problem) is not None:
+        if (problem := self._refused_in_advance()) is not None:
             raise problem
         link = session.writing
         seconds = attempt.try_seconds
@@ -119,6 +117,14 @@ class Appender:
             message = "no replica of Redis confirmed the events in time; they may be stored: publish them again"
             raise DurabilityUnavailableError(message, outcome="unknown")
         return reply
+
+    def _refused_in_advance(self) -> UnavailableError | None:
+        """Return what an append is refused with before it is sent: one that is stopped half-way is not taken back."""
+        health = self._bus.health
+        if (problem := health.examination.problem) is not None:
+            return problem
+        refusal = health.refusal
+        return EngineDeniedError(refusal.detail) if isinstance(refusal, EngineDeniedError) else None
 
     async def _send(self, session: Session, command: Sequence[Argument], seconds: float) -> tuple[Any, int | None]:
         """Send an append, and right behind it on the same link the question how many replicas have it."""
@@ -139,8 +145,8 @@ class Appender:
         )
         if passing and attempt.remaining_seconds > 0:
             return
-        if not isinstance(error, (EngineUnavailableError, UnsafeEngineError)):
-            self.refusal = error
+        if self._bus.keeper.current is not None and not isinstance(error, UnsafeEngineError):
+            self._bus.health.refusal = error  # the server is there, and refuses
         outcome = "unknown" if attempt.may_be_stored else "not_stored"
         raise type(error)(error.detail, retry_after_seconds=error.retry_after_seconds, outcome=outcome) from None
 

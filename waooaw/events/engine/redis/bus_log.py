@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from redis.exceptions import MovedError, RedisError
 
-from waooaw.events.engine.contract import EngineState, Frame, Page, Tip
+from waooaw.events.engine.contract import Frame, Page, Tip
 from waooaw.events.engine.redis import script
 from waooaw.events.engine.redis.appending import WRITER_SECONDS, Appender
-from waooaw.events.engine.redis.examination import Examination
+from waooaw.events.engine.redis.bus_health import BusHealth
 from waooaw.events.engine.redis.failure import reply_failure
 from waooaw.events.engine.redis.layout import (
     Keys,
@@ -31,14 +31,16 @@ from waooaw.events.engine.redis.layout import (
 )
 from waooaw.events.engine.redis.tracker import Tracker
 from waooaw.events.outages import (
+    ClusterDownError,
     DurabilityUnavailableError,
-    EngineDeniedError,
+    EngineBusyError,
+    EngineLoadingError,
+    EngineMasterDownError,
     EngineReadOnlyError,
     EngineUnavailableError,
-    ReshardingError,
     UnavailableError,
 )
-from waooaw.events.position import Position, format_position, position_milliseconds, previous_position
+from waooaw.events.position import Position, format_position, previous_position
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,9 +49,11 @@ if TYPE_CHECKING:
     from waooaw.events.cursor import Cursor
     from waooaw.events.engine.contract import LogState
     from waooaw.events.engine.deduplication_window import DeduplicationWindow
+    from waooaw.events.engine.redis.layout import Head
     from waooaw.events.engine.redis.link import Argument
     from waooaw.events.engine.redis.live import LiveSubscription
     from waooaw.events.engine.redis.session import Session, SessionKeeper
+    from waooaw.events.epoch import Epoch
     from waooaw.events.event import StoredEvent
     from waooaw.events.identifier import Identifiers
     from waooaw.events.receipt import Durability
@@ -68,11 +72,12 @@ answers nothing is known to be away within 3 s, also while nobody publishes.
 PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """A page ends here even below its count: 10,000 events of the largest size would be 2.5 GiB."""
 
-CLOCK_AHEAD_SECONDS: Final = 60
-"""Log time this far ahead of the clock is worth a warning: less is what NTP corrects."""
-
 RETENTION_LEASE_MS: Final = 15_000
 """Three looks of the retention job: another replica takes over when the one that trims is gone for that long."""
+
+
+LEAVING: Final = (EngineReadOnlyError, EngineMasterDownError, EngineLoadingError, EngineBusyError, ClusterDownError)
+"""Refusals after which the node is looked for anew; others are the same wherever it is asked from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,43 +101,22 @@ class RedisBus:
         self.bus = bus
         self.keys = Keys(bus)
         self.tracker = Tracker(options.window)
-        self.examination = Examination(options.durability, options.buses)
         self.keeper: SessionKeeper
         self.live: LiveSubscription
         self.options = options
         self.identifiers = identifiers
+        self.health = BusHealth(self)
         self._listeners: dict[object, Callable[[Frame | Tip], None]] = {}
         self._told = Position(0)
         self._told_epoch = 0
         self._due = Position(0)
         self.appender = Appender(self, random)
-        self._state = EngineState()
 
     # What is known ----------------------------------------------------------------------------------------------------
 
     def state(self, now_ms: int) -> LogState:
         """Return the log's state, as last heard."""
-        return replace(self.tracker.state(now_ms), size_bytes_max=self.examination.size_bytes_max)
-
-    def engine_state(self, now_ms: int) -> EngineState:
-        """Return how Redis does for this bus. What an append was refused for counts until one succeeds."""
-        if self.keeper.current is None and self.keeper.problem is not None:
-            return EngineState(self.keeper.problem, self.keeper.since_ms)
-        problem = self.examination.problem or self.appender.refusal
-        if type(problem) is not type(self._state.problem):
-            self._state = EngineState(problem, None if problem is None else now_ms)
-        return self._state
-
-    def warnings(self, now_ms: int) -> list[str]:
-        """Return what an operator should know."""
-        warnings = list(self.examination.warnings)
-        ahead_seconds = (position_milliseconds(self.tracker.last) - now_ms) // 1000
-        if ahead_seconds > CLOCK_AHEAD_SECONDS:
-            warnings.append(
-                f"the log of bus {self.bus} is {ahead_seconds} s ahead of the clock: a clock of Redis ran back; "
-                "positions go on growing, times in them are late until the clock catches up"
-            )
-        return warnings
+        return replace(self.tracker.state(now_ms), size_bytes_max=self.health.examination.size_bytes_max)
 
     @property
     def node(self) -> str | None:
@@ -141,30 +125,58 @@ class RedisBus:
         return None if session is None else str(session.node)
 
     async def refresh(self, session: Session) -> None:
-        """Ask the writer's node for the bus as it stands; make it, or begin its epoch, where that is due.
+        """Ask the writer's node for the bus as it stands; make it, or mend it, or begin its epoch, where that is due.
 
         Raises `UnavailableError` kinds. A server that takes no writes now can still be read.
         """
+        try:
+            await self._refresh(session)
+        except ValueError:
+            message = (
+                f"{self.keys.meta} or {self.keys.epochs} in Redis at {session.node} holds what no replica wrote: put "
+                "it back, or delete both, which begins a new history"
+            )
+            raise EngineUnavailableError(message) from None
+
+    async def _refresh(self, session: Session) -> None:
         said = await self._ask_state(session)
         if said and self.tracker.is_past(read_head(said[0]).epoch):
             raise self._behind(session)
-        if not said or not said[2]:
+        if not said or not said[2] or not self._epochs_of(said):
             try:
-                await self.open(session, force=False)
+                await self.open(session, force=bool(said) and not self._epochs_of(said))
             except UnavailableError:
-                if not said:
+                if not said or not self._epochs_of(said):
                     raise
             said = await self._ask_state(session)
         if not said:
             message = f"the bus {self.bus!r} is not in Redis, and could not be made there"
             raise EngineUnavailableError(message)
         head = read_head(said[0])
+        if said[3] != head.events:
+            head = await self._recount(session, head)
         if self.tracker.take(head):
             before = self.tracker.cursor
-            self.tracker.begin(head, [read_epoch(item) for item in said[1]])
+            self.tracker.begin(head, self._epochs_of(said))
             self._tell_tip()  # in the same step: listeners never stand in an epoch that the state has left
             if before is not None:
                 self._report_epoch(before)
+
+    def _epochs_of(self, said: list[Any]) -> list[Epoch]:
+        """Return the epochs of the history that is told, or none where the list lacks the one that is being written."""
+        number = int(said[0][0], 16)
+        if number == self.tracker.epoch:
+            return list(self.tracker.epochs)
+        epochs = [read_epoch(item) for item in said[1]]
+        return epochs if epochs and epochs[-1].id == number else []
+
+    async def _recount(self, session: Session, head: Head) -> Head:
+        """Take over a log that was shortened behind our back; readers that stood in what is gone are told."""
+        found = read_head(await self.evaluate(session, script.RECOUNT, (self.keys.meta, self.keys.log), ()))
+        detail = "the log was shortened by hand; readers are told what is gone. Retention is what keeps it small"
+        counted = {"events": found.events, "expected": head.events}
+        _log.error("redis.log_shortened", extra={"bus": self.bus, **counted, "detail": detail})
+        return found
 
     def _report_epoch(self, before: Cursor) -> None:
         """Tell operators of a new epoch, and loudly of one that lost what this replica knew of."""
@@ -187,27 +199,9 @@ class RedisBus:
         return failure
 
     async def _ask_state(self, session: Session) -> list[Any]:
-        keys, arguments = (self.keys.meta, self.keys.epochs), (self.tracker.epoch_text,)
-        said: list[Any] = await self._evaluate(session, script.STATE, keys, arguments, STATE_SECONDS)
+        keys, arguments = (self.keys.meta, self.keys.epochs, self.keys.log), (self.tracker.epoch_text,)
+        said: list[Any] = await self.evaluate(session, script.STATE, keys, arguments, STATE_SECONDS)
         return said
-
-    async def examine(self, session: Session, *, is_start: bool) -> None:
-        """Look how the server is set up, let go of old ids, and see whether what appends were refused for is mended."""
-        told = set(self.examination.warnings)
-        await self.examination.examine(session.reading, is_start=is_start)
-        for text in self.examination.warnings:
-            if text not in told and not is_start:
-                _log.warning("redis.warning", extra={"bus": self.bus, "detail": text})
-        refusal = self.appender.refusal
-        if refusal is not None and self.examination.is_mended(refusal):
-            self.appender.refusal = None
-        arguments = (self.options.window.seconds * 1000, self.options.now_us())
-        await self._evaluate(session, script.TIDY, (self.keys.meta, *self.keys.ids), arguments)
-
-    @property
-    def is_troubled(self) -> bool:
-        """Whether something is wrong that a look at the server may find mended."""
-        return self.examination.problem is not None or self.appender.refusal is not None
 
     async def compare(self, session: Session) -> None:
         """Find out what was missed: a frame that was due at the last comparison and has not come is one."""
@@ -228,9 +222,9 @@ class RedisBus:
         keys = (*self.keys.whole, self.keys.writer(writer))
         epoch = f"{self.identifiers.new_epoch():016x}"
         arguments = (epoch, "1" if force else "0", str(WRITER_SECONDS) if writer else "")
-        return read_head(await self._evaluate(session, script.OPEN, keys, arguments, timeout_seconds)).routes_version
+        return read_head(await self.evaluate(session, script.OPEN, keys, arguments, timeout_seconds)).routes_version
 
-    async def _evaluate(
+    async def evaluate(
         self,
         session: Session,
         wanted: script.Script,
@@ -238,6 +232,7 @@ class RedisBus:
         arguments: Sequence[Argument],
         timeout_seconds: float = READ_SECONDS,
     ) -> Any:  # noqa: ANN401 - what a script answers
+        """Run a script on the link for reading; raises `UnavailableError` kinds."""
         link = session.reading
         try:
             return await link.evaluate(wanted, keys, arguments, timeout_seconds=timeout_seconds)
@@ -247,8 +242,7 @@ class RedisBus:
     def refused(self, session: Session, error: RedisError) -> UnavailableError:
         """Return what a refusal means, and leave the node where it is the wrong one or is away."""
         failure = reply_failure(error, session.reading.where)
-        is_away = isinstance(failure, EngineUnavailableError)
-        if is_away and (isinstance(error, MovedError) or not isinstance(failure, (ReshardingError, EngineDeniedError))):
+        if isinstance(error, MovedError) or isinstance(failure, LEAVING):
             self.keeper.drop(session, failure)
         return failure
 
@@ -307,7 +301,7 @@ class RedisBus:
         arguments = (exclusive(after), format_position(through), limit, "1" if newest_first else "0", PAGE_BYTES_MAX)
         while True:
             session = await self.keeper.session(READ_SECONDS)
-            said = await self._evaluate(session, script.READ, (self.keys.meta, self.keys.log), arguments)
+            said = await self.evaluate(session, script.READ, (self.keys.meta, self.keys.log), arguments)
             if said and int(said[0], 16) == self.tracker.epoch:
                 break
             await self.refresh(session)
@@ -362,5 +356,5 @@ class RedisBus:
         """Note a replica, or (without members) take it off; return names and what they said, in turn."""
         session = await self.keeper.session(READ_SECONDS)
         arguments = (replica, members, silent_ms, self.options.now_us())
-        said: list[bytes] = await self._evaluate(session, script.BEAT, (self.keys.replicas,), arguments)
+        said: list[bytes] = await self.evaluate(session, script.BEAT, (self.keys.replicas,), arguments)
         return said

@@ -29,7 +29,7 @@ from waooaw.events.engine.redis.session import SessionKeeper
 from waooaw.events.engine.redis.topology import topology_for
 from waooaw.events.errors import ClosedError, EngineUnreachableError
 from waooaw.events.identifier import new_chance
-from waooaw.events.outages import UnavailableError
+from waooaw.events.outages import EngineDeniedError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -185,13 +185,17 @@ class RedisEngine:
 
     async def _prepare(self, bus: RedisBus, session: Session) -> None:
         """Make a session ready before anybody gets it."""
+        is_start = not bus.keeper.started.done()
         try:
-            await bus.examination.examine(session.reading, is_start=not bus.keeper.started.done())
+            await bus.health.examination.examine(session.reading, is_start=is_start)
             loaded = [session.reading.send("SCRIPT", "LOAD", item.text, timeout_seconds=2.0) for item in script.SCRIPTS]
             await asyncio.gather(*loaded)
         except RedisError as error:
             raise reply_failure(error, session.reading.where) from None
         await bus.refresh(session)
+        await bus.health.probe(session)
+        if is_start and isinstance(bus.health.refusal, EngineDeniedError):
+            raise bus.health.refusal
 
     async def _watch(self, bus: RedisBus) -> None:
         """Compare with the writer's node, and look how it is set up: now and then, and while that is a problem."""
@@ -204,10 +208,10 @@ class RedisEngine:
                 continue
             try:
                 await bus.compare(session)
-                if loop.time() >= examine_at or bus.is_troubled:
+                if loop.time() >= examine_at or bus.health.is_troubled:
                     examine_at = loop.time() + EXAMINE_SECONDS
-                    await bus.examine(session, is_start=False)
-                bus.engine_state(self._clock.now_ms())  # so that trouble counts since now, asked for or not
+                    await bus.health.examine(session, is_start=False)
+                bus.health.engine_state(self._clock.now_ms())  # so that trouble counts since now, asked for or not
             except (UnavailableError, RedisError) as error:
                 # The keeper deals with a link that broke; the next comparison asks again.
                 _log.debug("redis.not_compared", extra={"bus": bus.bus, "detail": type(error).__name__})
@@ -320,16 +324,16 @@ class RedisEngine:
         found = self._buses[bus]
         if not self._opened:
             return EngineState()
-        return found.engine_state(self._clock.now_ms())
+        return found.health.engine_state(self._clock.now_ms())
 
     def details(self) -> dict[str, object]:
         """Return versions, places and warnings for people."""
         buses = self._buses if self._opened else {}
         now_ms = self._clock.now_ms()
-        warnings = [text for bus in buses.values() for text in bus.warnings(now_ms)]
+        warnings = [text for bus in buses.values() for text in bus.health.warnings(now_ms)]
         return {
             "mode": self._address.mode,
-            "servers": sorted({bus.examination.version for bus in buses.values()}),
+            "servers": sorted({bus.health.examination.version for bus in buses.values()}),
             "nodes": {name: bus.node for name, bus in buses.items()},
             "warnings": list(dict.fromkeys(warnings)),
         }

@@ -16,14 +16,7 @@ from waooaw.events.engine.redis.safety import (
     size_bytes_max,
 )
 from waooaw.events.errors import EngineUnsuitableError
-from waooaw.events.outages import (
-    DurabilityUnavailableError,
-    EngineReadOnlyError,
-    StorageFullError,
-    StorageRefusedError,
-    UnavailableError,
-    UnsafeEngineError,
-)
+from waooaw.events.outages import DurabilityUnavailableError, EngineReadOnlyError, UnavailableError, UnsafeEngineError
 
 if TYPE_CHECKING:
     from waooaw.events.engine.redis.link import Link
@@ -60,15 +53,6 @@ class Examination:
         if self._verdict.durability_problem is not None:
             return DurabilityUnavailableError(self._verdict.durability_problem)
         return None
-
-    def is_mended(self, refusal: UnavailableError) -> bool:
-        """Tell whether what appends were refused for was gone at the last look."""
-        info, bytes_max = self._report.info, self._report.memory_bytes_max
-        if isinstance(refusal, StorageFullError):
-            return not bytes_max or int(info.get("used_memory", "0")) < bytes_max
-        if isinstance(refusal, StorageRefusedError):
-            return all(info.get(name, "ok") == "ok" for name in ("rdb_last_bgsave_status", "aof_last_write_status"))
-        return isinstance(refusal, DurabilityUnavailableError) and self._report.replicas > 0
 
     @property
     def warnings(self) -> tuple[str, ...]:

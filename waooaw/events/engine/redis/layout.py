@@ -21,7 +21,7 @@ from waooaw.events.acceptance import content_of
 from waooaw.events.engine.contract import Frame, Tip
 from waooaw.events.epoch import Epoch
 from waooaw.events.event import Entry, StoredEvent
-from waooaw.events.position import Position, format_position, make_position
+from waooaw.events.position import END, SEQUENCE_BITS, Position, format_position, make_position
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,7 @@ class Keys:
         self.retention = prefix + "retention"
         self.replicas = prefix + "replicas"
         self.live = prefix + "live"
+        self.probe = prefix + "probe"
         self._writer = prefix + "writer:"
 
     def writer(self, name: str) -> str:
@@ -138,9 +139,12 @@ def read_entry(item: list[Any]) -> StoredEvent:
 
 
 def read_position(text: bytes) -> Position:
-    """Read a stream id."""
+    """Read a stream id. Raises ValueError for one that is no position."""
     ms, _, sequence = text.partition(b"-")
-    return Position(int(ms) << 20 | int(sequence))
+    position = int(ms) << SEQUENCE_BITS | int(sequence)
+    if not 0 <= position <= END:
+        raise ValueError(text)
+    return Position(position)
 
 
 def exclusive(position: Position) -> str:
@@ -185,7 +189,7 @@ class Head:
 
 
 def read_head(said: list[bytes]) -> Head:
-    """Read what scripts say of the bus."""
+    """Read what scripts say of the bus. Raises ValueError for what no script has written."""
     epoch, last, trimmed_through, first, events, size_bytes, cut_ms, routes_version = said
     return Head(
         int(epoch, 16),

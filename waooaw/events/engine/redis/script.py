@@ -37,5 +37,7 @@ READ: Final = _load("read")
 TRIM: Final = _load("trim")
 BEAT: Final = _load("beat")
 TIDY: Final = _load("tidy")
+PROBE: Final = _load("probe")
+RECOUNT: Final = _load("recount")
 
-SCRIPTS: Final = (OPEN, STATE, APPEND, READ, TRIM, BEAT, TIDY)
+SCRIPTS: Final = (OPEN, STATE, APPEND, READ, TRIM, BEAT, TIDY, PROBE, RECOUNT)

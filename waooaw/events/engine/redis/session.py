@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("wowevent.redis")
 
+LASTING_SECONDS: Final = 1.0
+"""A session that ends sooner counts as a failed try: what ends each one must not be met with a storm of connections."""
+
 CONNECT_SECONDS: Final = 1.5
 """A node of the same network connects in milliseconds; one that takes longer is counted as away and tried again."""
 
@@ -113,39 +116,46 @@ class SessionKeeper:
     def _note(self, problem: UnavailableError) -> None:
         if self.problem is None:
             self.since_ms = self._clock.now_ms()
-            _log.warning("redis.disconnected", extra={"bus": self._bus, "code": problem.code, "detail": problem.detail})
         self.problem = problem
+        # At each try, for as long as it lasts: repeats are counted, and the cause may change.
+        _log.warning("redis.disconnected", extra={"bus": self._bus, "code": problem.code, "detail": problem.detail})
 
     async def _keep(self) -> None:
         try:
             while True:
                 await self._pace.turn()
-                try:
-                    session = await self._open()
-                except StartupError as error:
-                    self._refuse_start(error)
-                    return
-                except UnavailableError as error:
-                    self._pace.failed()
-                    self._note(error)
-                    if isinstance(error, EngineDeniedError):
-                        self._refuse_start(EngineUnreachableError(error.detail))
+                session = await self._try_open()
+                if session is None:
                     continue
+                began = asyncio.get_running_loop().time()
                 self._begin(session)
                 await asyncio.wait((session.writing.broken, session.reading.broken), return_when="FIRST_COMPLETED")
                 self._note(_reason(session))
                 await session.close()
-        except Exception:
-            # A defect: nothing that Redis can answer comes here. The bus is down, and says so, until a restart.
-            _log.exception("redis.keeper_failed", extra={"bus": self._bus})
-            self._note(
-                EngineUnavailableError("the connection keeper failed in an unforeseen way; start the service anew")
-            )
-            raise
+                if asyncio.get_running_loop().time() - began < LASTING_SECONDS:
+                    self._pace.failed()
         finally:
             if self._session is not None:
                 await self._session.close()
                 self._session = None
+
+    async def _try_open(self) -> Session | None:
+        """Make a session; note what prevents it and return None where that may pass."""
+        try:
+            return await self._open()
+        except StartupError as error:
+            self._refuse_start(error)
+            self._note(EngineUnavailableError(error.detail))
+        except UnavailableError as error:
+            self._note(error)
+            if isinstance(error, EngineDeniedError):
+                self._refuse_start(EngineUnreachableError(error.detail))
+        except Exception:  # noqa: BLE001 - see below
+            # A defect, or what nobody foresaw in Redis: the bus is away and says so, and the next try may do better.
+            _log.exception("redis.keeper_failed", extra={"bus": self._bus})
+            self._note(EngineUnavailableError("connecting failed in an unforeseen way; the log of the service has it"))
+        self._pace.failed()
+        return None
 
     def _refuse_start(self, error: StartupError) -> None:
         if not self.started.done():

@@ -26,6 +26,11 @@ class Tracker:
         self.seen_ms = 0
 
     @property
+    def epochs(self) -> tuple[Epoch, ...]:
+        """All epochs known, oldest first."""
+        return self._epochs
+
+    @property
     def epoch(self) -> int | None:
         """The epoch that is being written, as far as known."""
         return self._epochs[-1].id if self._epochs else None
