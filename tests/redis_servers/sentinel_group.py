@@ -18,7 +18,9 @@ SERVICE: Final = "events"
 SENTINELS: Final = 3
 QUORUM: Final = 2
 DOWN_AFTER_MS: Final = 1000
-FAILOVER_TIMEOUT_MS: Final = 5000
+FAILOVER_TIMEOUT_MS: Final = 3000
+"""Where Sentinels elect nobody, each voting for itself, they try again after twice this time."""
+
 LOOK_AGAIN_MS: Final = 1000
 """How often Sentinels ask the servers who they are (by default each 10 s): how soon a group is whole after a failover.
 """

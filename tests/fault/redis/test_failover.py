@@ -15,6 +15,9 @@ from tests.redis_servers import RedisCluster, SentinelGroup
 
 BUS = "{default}"
 SENTINEL_SECONDS_MAX = 5.0
+OWN_SECONDS_MAX = 2.0
+"""What the service may add, where the Sentinels take their time: each may vote for itself, and then they wait."""
+
 CLUSTER_SECONDS_MAX = 8.0
 
 
@@ -26,11 +29,14 @@ async def test_failover_by_sentinels_under_load(
     async with playing(mode, tmp_path, history) as scene:
         group = scene.topology
         assert isinstance(group, SentinelGroup)
+        promoted_seconds = 0.0
         for _ in range(FAILOVERS.count):
             await scene.strike()
             await group.wait_in_sync()
-            killed_at = time.monotonic()
             killed = await group.kill_primary()
+            killed_at = time.monotonic()
+            await group.wait_promoted(killed)
+            promoted_seconds = max(promoted_seconds, time.monotonic() - killed_at)
             await scene.accepted()
             back_seconds = time.monotonic() - killed_at
             promoted = await group.primary_of(BUS)
@@ -39,9 +45,10 @@ async def test_failover_by_sentinels_under_load(
             if FAILOVERS.count > 1:
                 await group.wait_whole()
         outcome = await scene.finish(may_lose=mode.durability == "local")
+        scene.check_told(outcome)
     report(f"{mode.name}: {FAILOVERS.count} primaries killed, the last: back in {back_seconds:.1f} s: {outcome}")
     findings.note("primary killed, Sentinel", mode, outcome, f"{FAILOVERS.count} failovers")
-    assert outcome.silence_seconds < SENTINEL_SECONDS_MAX
+    assert outcome.silence_seconds < max(SENTINEL_SECONDS_MAX, promoted_seconds + OWN_SECONDS_MAX)
 
 
 @on_modes("cluster local", also=("cluster replicated", "valkey cluster replicated"))

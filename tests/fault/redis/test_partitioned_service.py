@@ -19,6 +19,8 @@ from tests.fault_proxy import FaultProxy
 from tests.redis_servers import Partition, SentinelGroup
 
 SILENCE_SECONDS_MAX = 5.0
+OWN_SECONDS_MAX = 2.0
+"""What the service may add, where the Sentinels take their time: each may vote for itself, and then they wait."""
 
 
 @on_modes("sentinel replicated", also=("sentinel local",))
@@ -50,7 +52,9 @@ async def test_partition_with_clients_on_both_sides(
             refused_before = history.refused_attempts + history.unknown_attempts
             partition.cut()
             ends_at = time.monotonic() + CABLE_SECONDS.value
+            cut_at = time.monotonic()
             new = await group.wait_promoted(old)
+            promoted_seconds = time.monotonic() - cut_at
             roles = [(await server.cli("ROLE"))[0] for server in (old, new)]
             await until(lambda: time.monotonic() > ends_at, "end of the partition")
             partition.heal()
@@ -59,7 +63,10 @@ async def test_partition_with_clients_on_both_sides(
             outcome = await scene.finish(may_lose=True)
             assert (await old.cli("ROLE"))[0] == "slave"
     not_promised = history.refused_attempts + history.unknown_attempts - refused_before
-    report(f"{mode.name}: partition of {CABLE_SECONDS.value:g} s, {not_promised} attempts not promised: {outcome}")
+    report(
+        f"{mode.name}: partition of {CABLE_SECONDS.value:g} s, promoted after {promoted_seconds:.1f} s, "
+        f"{not_promised} attempts not promised: {outcome}"
+    )
     findings.note("network partition, clients on both sides", mode, outcome, f"{CABLE_SECONDS.value:g} s")
     assert roles == ["master", "master"]
     assert outcome.verdict.twice == []
@@ -67,4 +74,4 @@ async def test_partition_with_clients_on_both_sides(
         assert not_promised > 0
         assert outcome.verdict == StoreVerdict()
     scene.check_told(outcome)
-    assert outcome.silence_seconds < SILENCE_SECONDS_MAX
+    assert outcome.silence_seconds < max(SILENCE_SECONDS_MAX, promoted_seconds + OWN_SECONDS_MAX)

@@ -38,7 +38,7 @@ async def test_killed_redis_loses_nothing_that_was_accepted(
 async def test_killed_redis_that_writes_its_file_each_second_is_measured(
     tmp_path: Path, history: History, report: Report, findings: Findings, mode: Mode
 ) -> None:
-    """With ``appendfsync everysec`` what a kill loses is measured and told; nothing comes twice."""
+    """With ``appendfsync everysec`` what a kill loses is measured, and told to its readers; nothing comes twice."""
     async with playing(mode, tmp_path, history) as scene:
         (server,) = scene.topology.servers
         for _ in range(REDIS_KILLS.count):
@@ -48,5 +48,6 @@ async def test_killed_redis_that_writes_its_file_each_second_is_measured(
         outcome = await scene.finish(may_lose=True)
     report(f"{mode.name}: {REDIS_KILLS.count} kills of Redis: {outcome}")
     findings.note("kill -9 of Redis", mode, outcome, f"{REDIS_KILLS.count} kills; measured")
+    scene.check_told(outcome)
     assert outcome.verdict.twice == []
     assert outcome.silence_seconds < BACK_SECONDS_MAX
