@@ -23,6 +23,8 @@ from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.service.app import build_app, open_context
 from waooaw.events.service.listener import Listener, bind
 from waooaw.events.service.log_lines import configure_logging
+from waooaw.events.service.prompt_route import PromptRoute
+from waooaw.events.service.publishing import publish
 from waooaw.events.service.replica import Replica
 
 if TYPE_CHECKING:
@@ -136,6 +138,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> tuple[Context, Li
     if runner.server is None:
         message = "aiohttp made no server"
         raise RuntimeError(message)
+    runner.server.request_handler = PromptRoute(runner.server.request_handler, publish)
     listener = context.listener = Listener(bound, runner.server, settings, context.random)
     if context.engine is not None:
         context.replica = Replica(context, context.engine, RandomIdentifiers().new_token())
