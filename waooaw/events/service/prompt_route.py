@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-
 from waooaw.events.service.answering import answer
 
 if TYPE_CHECKING:
-    from aiohttp import web
     from collections.abc import Awaitable, Callable
 
+    from aiohttp import web
     from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -114,7 +114,7 @@ class Appender:
         except RedisError as error:
             raise self._bus.refused(session, error) from None
         if confirmed is not None and reply[0] == b"ok" and confirmed < 1:
-            message = "no replica of Redis confirmed what was written in time; look at INFO replication, and publish again"
+            message = "no replica of Redis confirmed the write in time; look at INFO replication, and publish again"
             raise DurabilityUnavailableError(message, outcome="unknown")
         return reply
 
