@@ -140,8 +140,8 @@ class RedisBus:
 
     async def _refresh(self, session: Session) -> None:
         said = await self._ask_state(session)
-        if said and self.tracker.is_past(read_head(said[0]).epoch):
-            raise self._behind(session)
+        if said and said[2] and self.tracker.is_past(read_head(said[0]).epoch):
+            raise self._behind(session)  # one that was promoted with old data begins an epoch instead, below
         if not said or not said[2] or not self._epochs_of(said):
             try:
                 await self.open(session, force=bool(said) and not self._epochs_of(said))
