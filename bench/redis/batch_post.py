@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 LETTER: Final = "b"
 TITLE: Final = "on Redis: batches of 100 events, ndjson"
 
-_CONNECTIONS: Final = 16
+_CONNECTIONS: Final = 32
 """Enough that batches wait while one append is in flight, so that service and Redis work at the same time."""
 _BATCH: Final = 100
 _LOOP: Final = "redis.asyncio loop"

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 LETTER: Final = "a"
 TITLE: Final = "on Redis: one event a request"
 
-_CONNECTIONS: Final = 64
+_CONNECTIONS: Final = 256
+"""Enough that both sides are busy: with 64 a fifth of the service's core waits for the answers of Redis."""
 _TARGET: Final = Target(comparison=">=", bound=1.0)
 
 

@@ -131,8 +131,6 @@ async def test_primary_without_its_replica_refuses_writes_where_that_was_asked()
     """``min_replicas_to_write`` makes a primary that lost its replica answer NOREPLICAS."""
     async with SentinelGroup(min_replicas_to_write=1) as group:
         primary, replica = group.data
-        await primary.cli("SET", "key", "value")
-        replica.kill()
 
         async def refuses() -> bool:
             try:
@@ -140,6 +138,12 @@ async def test_primary_without_its_replica_refuses_writes_where_that_was_asked()
             except ResponseError as error:
                 return str(error).startswith("NOREPLICAS")
             return False
+
+        async def accepts() -> bool:
+            return not await refuses()
+
+        await until(accepts, "a replica that keeps up")
+        replica.kill()
 
         await until(refuses, "refusal")
 
