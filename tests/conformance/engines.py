@@ -212,7 +212,6 @@ ENGINES: Final = (
     ),
     _redis_kind("redis", "redis"),
     _redis_kind("valkey", "valkey"),
-    _redis_kind("sentinel", "sentinel"),
     _redis_kind("sentinel-replicated", "sentinel", "replicated"),
     _redis_kind("cluster", "cluster"),
     _redis_kind("valkey-cluster-replicated", "valkey-cluster", "replicated"),

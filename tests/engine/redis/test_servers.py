@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Final
 
 import pytest
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
@@ -27,6 +28,10 @@ from tests.redis_servers.topology import until
 
 ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
 KINDS = ("redis", "valkey", "sentinel", "cluster")
+
+
+ARRANGED: Final = PROGRAMS if os.environ.get("FAULT") == "long" else PROGRAMS[:1]
+"""What servers are made to do together takes seconds, and the tests of the engine do it with Valkey as well."""
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -112,7 +117,7 @@ async def test_shared_topology_is_as_new_for_each_test(redis_topology: TopologyF
     await (await topology.primary_of("{default}")).cli("SET", "{default}", "value")
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ARRANGED)
 async def test_sentinels_replace_a_primary_that_is_gone(program: Program) -> None:
     """On request and after a kill the replica is the primary, and what it held is there."""
     async with SentinelGroup(program) as group:
@@ -148,7 +153,7 @@ async def test_primary_without_its_replica_refuses_writes_where_that_was_asked()
         await until(refuses, "refusal")
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ARRANGED)
 async def test_cluster_hands_slots_over_and_moves_them(program: Program) -> None:
     """A replica takes over on request and after a kill; a moved slot is where it was moved to, with its keys."""
     async with RedisCluster(program) as cluster:
