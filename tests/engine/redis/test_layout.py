@@ -28,9 +28,9 @@ POSITIONS = st.integers(0, END).map(Position)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=40)
 
 
-def _frame(*parts: bytes) -> bytes:
+def _frame(*parts: bytes, frame_format: int = 1) -> bytes:
     """Build a frame as the script does: a fixed array, whose last item is an array with 16 bits of length."""
-    members = (1, "00000000000000ff", 5, 3, 7, 0, 1_764_019_200_123_456)
+    members = (frame_format, "00000000000000ff", 5, 3, 7, 0, 1_764_019_200_123_456)
     return (
         b"\x98"
         + b"".join(msgspec.msgpack.encode(member) for member in members)
@@ -125,6 +125,14 @@ def test_what_is_no_frame_is_refused(message: bytes) -> None:
     """Anybody may publish on a channel: what is no frame raises an error that its reader expects."""
     with pytest.raises(msgspec.MsgspecError):
         read_frame(message)
+
+
+def test_a_frame_of_a_later_format_is_refused() -> None:
+    """What a newer replica spells otherwise is not misread: its reader goes to the log."""
+    header, body, _ = spell_entry(entry())
+
+    with pytest.raises(msgspec.MsgspecError):
+        read_frame(_frame(header, _body(body), frame_format=2))
 
 
 def test_an_answer_tells_repeats_and_refusals() -> None:

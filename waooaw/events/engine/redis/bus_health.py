@@ -122,8 +122,3 @@ class BusHealth:
                 f"{name} in Redis at {link.where} is a {found}, and has to be a {wanted}: another program wrote it, or "
                 "somebody by hand; put it back, or delete it"
             )
-
-    @property
-    def is_troubled(self) -> bool:
-        """Whether something is wrong that another look may find mended."""
-        return self.problem is not None

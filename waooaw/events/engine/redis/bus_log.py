@@ -9,7 +9,7 @@ Rule 3: an epoch that is new is asked for before anything of it is told to liste
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -75,7 +75,6 @@ PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 RETENTION_LEASE_MS: Final = 15_000
 """Three looks of the retention job: another replica takes over when the one that trims is gone for that long."""
 
-
 LEAVING: Final = (EngineReadOnlyError, EngineMasterDownError, EngineLoadingError, EngineBusyError, ClusterDownError)
 """Refusals after which the node is looked for anew; others are the same wherever it is asked from."""
 
@@ -116,7 +115,7 @@ class RedisBus:
 
     def state(self, now_ms: int) -> LogState:
         """Return the log's state, as last heard."""
-        return replace(self.tracker.state(now_ms), size_bytes_max=self.health.examination.size_bytes_max)
+        return self.tracker.state(now_ms, self.health.examination.size_bytes_max)
 
     @property
     def node(self) -> str | None:

@@ -208,7 +208,7 @@ class RedisEngine:
                 continue
             try:
                 await bus.compare(session)
-                if loop.time() >= examine_at or bus.health.is_troubled:
+                if loop.time() >= examine_at or bus.health.problem is not None:
                     examine_at = loop.time() + EXAMINE_SECONDS
                     await bus.health.examine(session, is_start=False)
                 bus.health.engine_state(self._clock.now_ms())  # so that trouble counts since now, asked for or not

@@ -155,6 +155,9 @@ def exclusive(position: Position) -> str:
 def read_frame(message: bytes) -> Frame | Tip:
     """Read what the live channel carries; a tip where a body was too large to travel. Raises `msgspec.MsgspecError`."""
     frame = _decode_frame(message)
+    if frame.format != FRAME_FORMAT:
+        detail = f"a frame of format {frame.format}, which this release does not read"
+        raise msgspec.ValidationError(detail)
     epoch = int(frame.epoch, 16)
     position = make_position(frame.ms, frame.sequence)
     headers, bodies = frame.entries[::2], frame.entries[1::2]

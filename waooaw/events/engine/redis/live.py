@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from waooaw.events.engine.redis.failure import connection_failure, is_reply, reply_failure
 from waooaw.events.engine.redis.link import write_command
+from waooaw.events.engine.redis.session import CONNECT_SECONDS
 from waooaw.events.outages import EngineUnavailableError, UnavailableError
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ _log = logging.getLogger("wowevent.redis")
 PING_SECONDS: Final = 2.0
 SILENCE_SECONDS: Final = 6.0
 """Three pings without a word: with the time to notice and connect it stays below 10 s for a half-open link."""
-
-CONNECT_SECONDS: Final = 1.5
 
 _MESSAGES: Final = frozenset({b"message", b"smessage"})
 _CONFIRMATIONS: Final = frozenset({b"subscribe", b"ssubscribe"})

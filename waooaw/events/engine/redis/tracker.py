@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from waooaw.events.engine.contract import LogState
@@ -53,7 +54,7 @@ class Tracker:
 
     @property
     def epoch_text(self) -> str:
-        """The same, as scripts spell it."""
+        """The epoch that is being written, as scripts spell it; empty where none is known."""
         return "" if self.epoch is None else f"{self.epoch:016x}"
 
     @property
@@ -80,23 +81,20 @@ class Tracker:
         head = self._head
         if head is None or last <= head.last:
             return
-        self._head = type(head)(
-            head.epoch,
-            last,
-            head.trimmed_through,
-            head.first if head.first is not None else first,
-            head.events + events,
-            head.size_bytes + size_bytes,
-            head.cut_ms,
-            head.routes_version,
+        self._head = replace(
+            head,
+            last=last,
+            first=head.first if head.first is not None else first,
+            events=head.events + events,
+            size_bytes=head.size_bytes + size_bytes,
         )
         self._saw(last)
 
     def _saw(self, position: Position) -> None:
         self.seen_ms = max(self.seen_ms, position_milliseconds(position))
 
-    def state(self, now_ms: int) -> LogState:
-        """Return the log's state. Raises LookupError before the first history."""
+    def state(self, now_ms: int, size_bytes_max: int | None = None) -> LogState:
+        """Return the log's state, with the room that its server has. Raises LookupError before the first history."""
         head = self._head
         if head is None:
             raise LookupError
@@ -106,6 +104,7 @@ class Tracker:
             head.events,
             head.size_bytes,
             self._window_seconds(head, now_ms),
+            size_bytes_max,
         )
 
     def _window_seconds(self, head: Head, now_ms: int) -> float:
