@@ -176,6 +176,54 @@ class RequestTimeoutError(WowEventError):
     retryable = True
 
 
+class ConflictError(WowEventError):
+    """The call does not fit what is there."""
+
+    code = "conflict"
+    status = 409
+    title = "The call does not fit the present state"
+
+
+class SubscriptionExistsError(ConflictError):
+    """A start was given for a subscription that exists; ``seek`` moves one."""
+
+    code = "subscription_exists"
+    title = "The subscription exists already"
+
+
+class OrderingFixedError(ConflictError):
+    """The ordering of a subscription cannot change: what waits was queued by the old one."""
+
+    code = "ordering_fixed"
+    title = "The ordering of a subscription cannot change"
+
+
+class ConfirmationRequiredError(ConflictError):
+    """The call destroys something, and has to be confirmed with the token that this error carries."""
+
+    code = "confirmation_required"
+    title = "Confirm what is to be destroyed"
+
+    def __init__(self, detail: str, *, count: int, confirm: str) -> None:
+        super().__init__(detail)
+        self.count = count
+        self.confirm = confirm
+
+
+class StaleTokenError(ConflictError):
+    """A delivery was settled before, or its lease ended and it went on to somebody else; nothing was changed."""
+
+    code = "stale_token"
+    title = "The delivery is no longer yours"
+
+
+class TooManySubscriptionsError(ConflictError):
+    """The bus has as many subscriptions as it may have."""
+
+    code = "too_many_subscriptions"
+    title = "The bus has too many subscriptions"
+
+
 class IdReusedError(WowEventError):
     """The same ``source`` and ``id`` came before with other content."""
 

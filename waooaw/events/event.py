@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from waooaw.events.attributes import SPECVERSION, event_error, find_violations
+from waooaw.events.delivery_attributes import DeliveryAttributes
 from waooaw.events.errors import InvalidEventError, Violation
 from waooaw.events.json_text import read_json
 from waooaw.events.position import Position
@@ -132,6 +133,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     id_given: bool
     time_given: bool
+    delivery: DeliveryAttributes = DeliveryAttributes()
+    schedule_id: str = ""
+    """Where the event was stored beside the log until now: its append takes it off there, or does not happen."""
 
 
 class StoredEvent(msgspec.Struct, frozen=True, gc=False):

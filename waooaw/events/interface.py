@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from waooaw.events.log_info import LogInfo
     from waooaw.events.place import Place
     from waooaw.events.receipt import Receipt
+    from waooaw.events.scheduled_event import ScheduledPage
     from waooaw.events.stream_message import StreamMessage, StreamStatus
+    from waooaw.events.subscription_interface import Subscription
+    from waooaw.events.subscription_state import DeliveryReport, SubscriptionInfo
 
 
 class EventStream(Protocol):
@@ -116,6 +119,26 @@ class Bus(Protocol):
 
         ``watch`` is told when the stream is connected and when it is not; it must not raise.
         """
+        ...
+
+    def subscription(self, name: str) -> Subscription:
+        """Return the durable subscription of a name, whether it exists or not; see `Subscription`."""
+        ...
+
+    async def subscriptions(self) -> list[SubscriptionInfo]:
+        """Return all durable subscriptions, by name."""
+        ...
+
+    async def deliveries(self, position: Place) -> list[DeliveryReport]:
+        """Tell what each subscription made of an event, and why; raises as `get`."""
+        ...
+
+    async def scheduled(self, *, after: str = "", limit: int = 100) -> ScheduledPage:
+        """Return events that wait for their ``deliverat``, the next one first, after the ``next`` of another page."""
+        ...
+
+    async def cancel_scheduled(self, schedule_id: str) -> None:
+        """Take an event off the schedule; raises `NotFoundError` where it is not on it (any more)."""
         ...
 
     async def log(self) -> LogInfo:

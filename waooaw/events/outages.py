@@ -32,6 +32,13 @@ class OverloadedError(UnavailableError):
     title = "The bus is overloaded"
 
 
+class ScheduleFullError(UnavailableError):
+    """As many events wait for their time as may; the log takes others."""
+
+    code = "schedule_full"
+    title = "Too many events are scheduled"
+
+
 class StorageFullError(UnavailableError):
     """The disk is nearly full: publishes are refused so that reading still works."""
 

@@ -49,6 +49,8 @@ class TrimPlan:
     before_ms: int | None = None
     excess_events: int = 0
     excess_bytes: int = 0
+    needed_from: int | None = None
+    """The first position that subscriptions still need: only ``excess_bytes`` reaches past it."""
 
     @property
     def needed(self) -> bool:

@@ -13,10 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from waooaw.events.engine.queue_contract import Queues
+from waooaw.events.engine.schedule_contract import Jobs, Schedule
+from waooaw.events.engine.subscription_contract import Subscriptions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from contextlib import AsyncExitStack
 
+    from waooaw.events.engine.queue_contract import RouteSet
     from waooaw.events.epoch import History
     from waooaw.events.errors import WowEventError
     from waooaw.events.event import Entry, StoredEvent
@@ -127,6 +132,7 @@ class EventLog(Protocol):
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Store entries in one atomic step and answer for each, in order, once they are durable.
@@ -140,6 +146,12 @@ class EventLog(Protocol):
         * Positions grow in the order of ``entries`` and are greater than every earlier one, whatever the clock does.
         * An entry whose ``source`` and given ``id`` are in the deduplication window, or earlier in ``entries``, is not
           stored: it is answered the first receipt with ``duplicate`` true, or `IdReusedError` if the content differs.
+        * Each entry that is stored is put into the queues that ``references`` name for it (matched + 1, waiting + 1),
+          in the order of the log; one that is not stored goes nowhere. What a queue has beyond its ``max_waiting`` after
+          that leaves it again, the oldest of the least urgent priority first: ``overrun``. Items x queues are 50,000 at
+          most. A queue that is not there any more gets nothing.
+        * An entry with ``schedule_id`` is taken off the schedule in the same step, stored or a duplicate; one that is
+          not on it any more is not stored: `NotFoundError`.
         * What is stored is told to listeners in one `Frame`, after it is durable; an append that stores nothing tells
           nothing.
         * An append that fails raises and has stored nothing, or says in ``outcome`` that it is unknown.
@@ -202,7 +214,7 @@ class Replicas(Protocol):
         ...
 
 
-class Engine(EventLog, LiveChannel, Replicas, Protocol):
+class Engine(EventLog, LiveChannel, Subscriptions, Queues, Schedule, Jobs, Replicas, Protocol):
     """One store behind a service."""
 
     @property

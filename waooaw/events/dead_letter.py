@@ -1,0 +1,73 @@
+"""An event that a subscription could not process, and how to choose among such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+from waooaw.events.event import StoredEvent
+from waooaw.events.retry import DeadReason
+
+if TYPE_CHECKING:
+    from waooaw.events.pattern import PatternSet
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """A full copy of an event, with what its subscription made of it. Times are Unix milliseconds.
+
+    ``id`` names it among the dead letters of its subscription, older ones sort first (``<ms>-<n>``, the time of death).
+    """
+
+    id: str
+    reference: str
+    reason: DeadReason
+    attempts: int
+    first_failure_ms: int
+    last_failure_ms: int
+    last_error: str
+    member: str
+    stored: StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetterFilter:
+    """Which dead letters are meant: all that fit every member given. ``text`` is looked for in error and event."""
+
+    ids: frozenset[str] | None = None
+    reason: DeadReason | None = None
+    patterns: PatternSet | None = None
+    died_from_ms: int | None = None
+    died_before_ms: int | None = None
+    text: str | None = None
+
+    def matches(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter is meant. Text is compared without regard to case."""
+        return (
+            (self.ids is None or letter.id in self.ids)
+            and (self.reason is None or letter.reason == self.reason)
+            and (self.patterns is None or self.patterns.matches(letter.stored.type))
+            and (self.died_from_ms is None or letter.last_failure_ms >= self.died_from_ms)
+            and (self.died_before_ms is None or letter.last_failure_ms < self.died_before_ms)
+            and (self.text is None or self._finds(self.text.casefold(), letter))
+        )
+
+    @staticmethod
+    def _finds(text: str, letter: DeadLetter) -> bool:
+        return text in letter.last_error.casefold() or text in letter.stored.body.decode().casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterPage:
+    """Dead letters, oldest first. ``next`` is the id to go on after; None at the end."""
+
+    items: tuple[DeadLetter, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RedriveResult:
+    """How many dead letters were meant, and how many went back into their subscription (0 of a dry run)."""
+
+    matched: int
+    redriven: int
