@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
+
 from waooaw.events.event import StoredEvent
 from waooaw.events.retry import DeadReason
 
