@@ -143,5 +143,5 @@ class Subscription(Protocol):
         ...
 
     async def purge(self, which: DeadLetterFilter | None = None, *, confirm: str = "") -> int:
-        """Destroy dead letters; return how many. Without ``confirm``: `ConfirmationRequiredError`, which has the token."""
+        """Destroy dead letters; return how many. Without ``confirm``: `ConfirmationRequiredError` with the token."""
         ...

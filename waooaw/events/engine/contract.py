@@ -147,7 +147,7 @@ class EventLog(Protocol):
         * An entry whose ``source`` and given ``id`` are in the deduplication window, or earlier in ``entries``, is not
           stored: it is answered the first receipt with ``duplicate`` true, or `IdReusedError` if the content differs.
         * Each entry that is stored is put into the queues that ``references`` name for it (matched + 1, waiting + 1),
-          in the order of the log; one that is not stored goes nowhere. What a queue has beyond its ``max_waiting`` after
+          in the order of the log; one that is not stored goes nowhere. What a queue has beyond ``max_waiting`` after
           that leaves it again, the oldest of the least urgent priority first: ``overrun``. Items x queues are 50,000 at
           most. A queue that is not there any more gets nothing.
         * An entry with ``schedule_id`` is taken off the schedule in the same step, stored or a duplicate; one that is
