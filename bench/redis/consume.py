@@ -1,0 +1,173 @@
+"""(e) A durable subscription taken and acked over one WebSocket, against nats-py (JetStream) and FastStream (Redis)."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+from bench.errors import BenchError
+from bench.load import EVENTS_PATH, Window
+from bench.real_events import real_events
+from bench.receipts import post_once
+from bench.redis.consume_socket import ACKS, CREDIT, consume
+from bench.redis.redis_server import redis_costs, running_redis, windows_of
+from bench.report import Context, Figure, Report, Target, ratio
+from bench.rounds import core_shares, costs, in_turns
+from bench.server import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from bench.server import Server
+
+LETTER: Final = "e"
+TITLE: Final = "on Redis: durable consume and ack over one WebSocket"
+
+_EVENTS: Final = 100
+_COUNT: Final = 40_000
+"""Deliveries a round: about a second of the bus."""
+_COUNT_SLOW: Final = 10_000
+"""For the peer that is an order of magnitude slower."""
+_NATS: Final = "nats-py, JetStream"
+_FASTSTREAM: Final = "FastStream, Redis group"
+_NATS_TARGET: Final = Target(comparison=">=", bound=2.0)
+_FASTSTREAM_TARGET: Final = Target(comparison=">=", bound=5.0)
+_GRACE_SECONDS: Final = 120.0
+_HTTP_SECONDS: Final = 30
+
+
+def run(context: Context) -> Report:
+    """Measure the three in turns."""
+    events = real_events(_EVENTS)
+    lines = context.directory / "events.ndjson"
+    lines.write_bytes(b"\n".join(events) + b"\n")
+    names = (f"round{number}" for number in itertools.count())
+    with (
+        running_redis(context) as store,
+        store.launcher(context).service() as bus,
+        _running_nats(context) as nats,
+    ):
+        rounds = in_turns(
+            context,
+            {
+                bus.name: lambda: store.watched(lambda: _of_the_bus(bus, next(names), events)),
+                _NATS: lambda: store.watched(
+                    lambda: _of_a_peer("bench.redis.nats_pull", nats.port, lines, _COUNT, context.cores.load)
+                ),
+                _FASTSTREAM: lambda: store.watched(
+                    lambda: _of_a_peer(
+                        "bench.redis.faststream_group", store.server.port, lines, _COUNT_SLOW, context.cores.server
+                    )
+                ),
+            },
+        )
+    figures = {
+        name: Figure(name=name, unit="events/s", values=[window.per_second for window in windows_of(rounds[name])])
+        for name in rounds
+    }
+    return Report(
+        letter=LETTER,
+        title=TITLE,
+        figures=[
+            *figures.values(),
+            ratio(figures[bus.name], figures[_NATS], f"event bus / {_NATS}", _NATS_TARGET),
+            ratio(figures[bus.name], figures[_FASTSTREAM], f"event bus / {_FASTSTREAM}", _FASTSTREAM_TARGET),
+            costs(bus.name, windows_of(rounds[bus.name]), "event"),
+            redis_costs(bus.name, rounds[bus.name], "event"),
+            *core_shares(bus.name, windows_of(rounds[bus.name])),
+        ],
+        notes=[
+            f"{_EVENTS} real events in turn: {_COUNT:,} a round, {_COUNT_SLOW:,} for FastStream, published before",
+            f"event bus: one WebSocket, credit {CREDIT}, acks in messages of {ACKS}, each answered ok",
+            "event bus: after each round the subscription counts all events as matched and acked",
+            "event bus: Redis' processor time includes publishing the round's events",
+            f"{_NATS}: a durable pull consumer, {ACKS} a fetch, each message acked; the acks are not answered",
+            f"{_FASTSTREAM}: a subscriber of a group, each event decoded, handled and acked",
+            "nats-server keeps its stream in files; Redis with appendfsync everysec",
+        ],
+    )
+
+
+def _of_the_bus(bus: Server, subscription: str, events: Sequence[bytes]) -> Window:
+    """Make a subscription, publish a round's events, take and ack them; compare with what the service counted."""
+    path = f"/v1/subscriptions/{subscription}"
+    _call(bus, "PUT", path, {"patterns": ["github.*"]})
+    body = b"\n".join(events) + b"\n"
+    for _ in range(_COUNT // _EVENTS):
+        post_once(bus, EVENTS_PATH, "application/x-ndjson", body)
+    window = consume(bus, subscription, _COUNT)
+    counts = _call(bus, "GET", path)["counts"]
+    if counts["acked"] != _COUNT or counts["matched"] != _COUNT:
+        raise BenchError(f"{_COUNT} events were taken and acked, the subscription counts {counts}")
+    _call(bus, "DELETE", path)
+    return window
+
+
+def _call(bus: Server, method: str, path: str, members: object = None) -> Any:  # noqa: ANN401 - JSON
+    connection = http.client.HTTPConnection(HOST, bus.port, timeout=_HTTP_SECONDS)
+    try:
+        body = None if members is None else json.dumps(members)
+        connection.request(method, path, body, {} if body is None else {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = response.read()
+    finally:
+        connection.close()
+    if response.status >= http.client.BAD_REQUEST:
+        raise BenchError(f"{method} {path} answered {response.status}: {answer!r}")
+    return json.loads(answer) if answer else None
+
+
+def _of_a_peer(module: str, port: int, lines: Path, count: int, core: int | None) -> Window:
+    """Run a peer's consumer for one round in a process of its own."""
+    command = [sys.executable, "-m", module, "--port", str(port), "--events", str(lines), "--count", str(count)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        output, errors = process.communicate(timeout=_GRACE_SECONDS)
+    finally:
+        process.kill()  # harmless where it has ended
+        process.wait()
+    if process.returncode:
+        raise BenchError(f"{module} ended with {process.returncode}: {errors.decode()[-600:]}")
+    said = json.loads(output)
+    if said["left"]:
+        raise BenchError(f"{module} left {said['left']} events")
+    return Window(
+        per_second=said["per_second"],
+        server_core_share=0.0,
+        load_core_share=said["core_share"],
+        other_core_share=0.0,
+        completed=said["completed"],
+    )
+
+
+@contextlib.contextmanager
+def _running_nats(context: Context) -> Iterator[Server]:
+    """Run nats-server with JetStream on the service's core. Raises BenchError without one."""
+    if shutil.which("nats-server") is None:
+        raise BenchError("nats-server is not installed: on Debian and Ubuntu, apt-get install nats-server")
+    with context.launcher.running("nats-server", _nats_command, is_ready=_greets) as server:
+        yield server
+
+
+def _nats_command(port: int, directory: Path) -> Sequence[str]:
+    return ["nats-server", "-js", "-sd", str(directory / "data"), "-a", HOST, "-p", str(port)]
+
+
+def _greets(port: int) -> bool:
+    """Tell whether nats-server says INFO; a refused connection is the usual no of a process that still starts."""
+    try:
+        with socket.create_connection((HOST, port), timeout=1) as connection:
+            return connection.recv(4) == b"INFO"
+    except OSError:
+        return False
