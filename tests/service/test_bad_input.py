@@ -120,7 +120,7 @@ EVENTS: Final[list[tuple[str, bytes, Refusal]]] = [
     ("data_base64 no Base64", with_members(data_base64="@@"), Refusal(400, "invalid_event", "#/data_base64")),
     ("priority", with_members(priority="urgent"), Refusal(400, "invalid_event", "#/priority")),
     ("expirytime", with_members(expirytime="soon"), Refusal(400, "invalid_event", "#/expirytime")),
-    ("deliverat", with_members(deliverat="2030-01-01T00:00:00Z"), Refusal(400, "not_available", "#/deliverat")),
+    ("deliverat", with_members(deliverat="soon"), Refusal(400, "invalid_event", "#/deliverat")),
     ("over 256 KiB", LARGE, Refusal(413, "event_too_large", "#")),
 ]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from waooaw.events.attributes import SPECVERSION, event_error, find_violations
+from waooaw.events.delivery_attributes import delivery_attributes
 from waooaw.events.errors import (
     BatchTooLargeError,
     InvalidEventError,
@@ -146,6 +147,7 @@ class Acceptance:
             body,
             "id" not in filled or idempotency_key is not None,
             "time" not in filled,
+            delivery_attributes(attributes),
         )
 
     def _fill(self, attributes: dict[str, object], filled: dict[str, object]) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from waooaw.events.errors import (
     InvalidEventError,
-    NotAvailableFieldError,
     TypeUnsupportedError,
     Violation,
     WowEventError,
@@ -135,10 +134,6 @@ def _priority(value: object) -> Fault | None:
     return None if value in PRIORITIES else Fault("not_a_priority", f"must be one of {', '.join(PRIORITIES)}")
 
 
-def _deliverat(_: object) -> Fault:
-    return Fault(NotAvailableFieldError.code, "scheduled delivery is not available in this release")
-
-
 _RULES: Final[Mapping[str, Callable[[object], Fault | None]]] = {
     "specversion": _specversion,
     "id": _text,
@@ -149,7 +144,7 @@ _RULES: Final[Mapping[str, Callable[[object], Fault | None]]] = {
     "subject": _text,
     "time": _timestamp,
     "priority": _priority,
-    "deliverat": _deliverat,
+    "deliverat": _timestamp,
     "expirytime": _timestamp,
     "partitionkey": _text,
     "correlationid": _text,
@@ -196,9 +191,6 @@ def find_violations(attributes: Mapping[str, object]) -> list[Violation]:
 def event_error(violations: list[Violation]) -> WowEventError:
     """Return the error that reports the violations of one event; its code is the most telling one they share."""
     codes = {violation.code for violation in violations}
-    kind: type[WowEventError] = InvalidEventError
-    for special in (TypeUnsupportedError, NotAvailableFieldError):
-        if codes == {special.code}:
-            kind = special
+    kind = TypeUnsupportedError if codes == {TypeUnsupportedError.code} else InvalidEventError
     detail = "; ".join(f"{violation.pointer[2:]} {violation.detail}" for violation in violations[:5])
     return kind(detail, errors=tuple(violations))

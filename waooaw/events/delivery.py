@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
@@ -20,11 +21,18 @@ CLAIM_MAX: Final = 1000
 """Deliveries in one claim, and outcomes in one settle: what one atomic step of an engine takes on."""
 
 TOKEN_LENGTH_MAX: Final = 200
+"""Twice what the longest token takes."""
+
 DELAY_SECONDS_MAX: Final = 30 * 86_400.0
+"""The longest wait that a retry policy can ask for, too."""
+
 REASON_LENGTH_MAX: Final = 1000
 """A reason is kept with the reference and shown to people; longer ones are cut."""
 
 MEMBER_LENGTH_MAX: Final = 128
+"""Of a member's name, which each of its leases carries: as long as a subscription's."""
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[0-9]{1,13}-[0-9]{1,7}(?:~[0-9]{1,16})?\.[A-Za-z0-9_-]+", re.ASCII)
 
 
 class DeliveryToken(NamedTuple):
@@ -41,11 +49,10 @@ class DeliveryToken(NamedTuple):
     @classmethod
     def parse(cls, text: str, *, pointer: str = "#/token") -> DeliveryToken:
         """Read a token; raises `InvalidParameterError` for what no delivery had."""
-        parts = text.split(".")
-        if len(parts) != len(cls._fields) or not all(parts) or len(text) > TOKEN_LENGTH_MAX or not text.isascii():
+        if len(text) > TOKEN_LENGTH_MAX or _TOKEN.fullmatch(text) is None:
             message = f"{text[:64]!r} is no delivery token"
             raise InvalidParameterError(message, errors=(Violation(pointer, message, InvalidParameterError.code),))
-        return cls(*parts)
+        return cls(*text.split("."))
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -27,7 +27,12 @@ class RetryPolicy:
     max_age_seconds: float | None = None
 
     def bound_seconds(self, failures: int) -> float:
-        """Return the longest wait after so many failures: first * factor ** (failures - 1), at most the cap."""
+        """Return the longest wait after so many failures: first * factor ** (failures - 1), at most the cap.
+
+        ``failures`` is 1 or more. No wait stays none, also where the power is beyond a double.
+        """
+        if self.first_seconds == 0:
+            return 0.0
         try:
             grown = self.first_seconds * self.factor ** (failures - 1)
         except OverflowError:
