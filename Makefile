@@ -25,9 +25,10 @@ help: ## list the targets
 serve: $(VENV)/.runtime ## run the service here (make serve ARGS="--port 9000")
 	@exec $(BIN)/wowevent serve $(ARGS)
 
+# Over several processes, see tests/conftest.py; in one: make test ARGS="-n 0 -k pattern --pdb".
 .PHONY: test
 test: develop ## run the tests (make test ARGS="-k pattern -x")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses=auto $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.development ## lint, formatting, types

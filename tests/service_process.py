@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final, Self
+
+from tests.redis_servers.port import unused_port
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,13 +25,6 @@ EXIT_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.01
 
 OWN_VARIABLES: Final = frozenset({"PORT", "LOG_LEVEL", "EVENT_BUS_ENABLED", "REDIS_URL"})
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def clean_environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -60,7 +54,7 @@ class ServiceProcess:
         host: str = "127.0.0.1",
         prefix: Sequence[str] = (),
     ) -> None:
-        self.port = port or free_port()
+        self.port = port or unused_port()
         self.url = f"http://{host}:{self.port}"
         self.data_directory = folder / "data"
         self.log_path = folder / "service.log"

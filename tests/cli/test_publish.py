@@ -14,7 +14,8 @@ import pytest
 
 from tests.cli import command_process
 from tests.cli.command_process import COMMAND, environment, run
-from tests.service_process import ServiceProcess, free_port
+from tests.redis_servers.port import unused_port
+from tests.service_process import ServiceProcess
 
 
 def stored(service: ServiceProcess, *arguments: str) -> list[dict[str, Any]]:
@@ -201,7 +202,7 @@ def test_progress_is_shown_on_a_terminal(service: ServiceProcess, tmp_path: Path
 
 def test_a_service_that_is_away_is_told() -> None:
     """No service is exit code 3, one line that names the address and what to do, at once."""
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{unused_port()}"
     for arguments, given in ((("publish", "a", "--source", "/a"), b""), (("publish",), b'{"type":"a","source":"/a"}')):
         done = run(*arguments, url=url, given=given)
 

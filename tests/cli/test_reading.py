@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 
 from tests.cli.command_process import SECONDS_MAX, run, start
-from tests.service_process import ServiceProcess, free_port
+from tests.redis_servers.port import unused_port
+from tests.service_process import ServiceProcess
 from waooaw.events import Event, Receipt, connect
 from waooaw.events.cursor import Cursor, encode_cursor
 from waooaw.events.position import format_position, make_position
@@ -148,7 +149,7 @@ def test_a_wrong_call_is_told_in_one_line(service: ServiceProcess, command: str,
 @pytest.mark.parametrize("arguments", [("events",), ("tail",), ("status",)])
 def test_a_service_that_is_away_is_exit_code_3(arguments: tuple[str, ...]) -> None:
     """Every command that asks a service tells that none is there."""
-    done = run(*arguments, url=f"http://127.0.0.1:{free_port()}")
+    done = run(*arguments, url=f"http://127.0.0.1:{unused_port()}")
 
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
     assert "wowevent serve" in done.stderr

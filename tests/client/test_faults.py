@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from tests.client.faulty_proxy import FaultyProxy, http_answer
-from tests.service_process import ServiceProcess, free_port
+from tests.redis_servers.port import unused_port
+from tests.service_process import ServiceProcess
 from waooaw.events import Delivered, Event, GapMessage, Receipt, WowEventError, connect
 from waooaw.events.errors import InvalidEventError
 from waooaw.events.outages import StorageFullError, UnavailableError
@@ -86,7 +87,7 @@ async def test_a_refusal_is_not_tried_again(shared_service: ServiceProcess) -> N
 
 async def test_a_service_that_is_not_there_is_told_with_what_to_do() -> None:
     """The error names the address and the command that starts a service, once the patience is over."""
-    url = f"http://127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{unused_port()}"
     async with connect(url, patience_seconds=0.3) as bus:
         with pytest.raises(UnavailableError, match="wowevent serve") as caught:
             await bus.publish(Event(type="a", source="/a"))
@@ -136,7 +137,7 @@ async def test_a_cut_stream_goes_on_where_it_was(shared_service: ServiceProcess)
 
 async def test_a_stream_waits_for_a_service_that_is_away() -> None:
     """A stream that is entered before its service runs gets what comes once it does; closing it ends the wait."""
-    async with connect(f"http://127.0.0.1:{free_port()}") as bus:
+    async with connect(f"http://127.0.0.1:{unused_port()}") as bus:
         told: list[StreamStatus] = []
         failed = asyncio.Event()
 

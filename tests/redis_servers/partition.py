@@ -10,16 +10,18 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Final, Self
 
 import pytest
 
 from tests.redis_servers.server import Place
 
-_NETWORK: Final = "198.18"
+_NETWORK: Final = IPv4Network("198.18.0.0/15")
 """RFC 2544: addresses for tests of networks, which nobody reaches."""
 
-_SUBNETS: Final = 250
+_SUBNETS: Final = tuple(_NETWORK.subnets(new_prefix=28))
+"""So many that processes whose tests run side by side have one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,13 @@ class Partition:
 
     def __init__(self) -> None:
         mark = os.getpid() % 100_000
-        subnet = f"{_NETWORK}.{mark % _SUBNETS}"
-        self.left = Side(f"we{mark}l", f"{subnet}.1", f"{subnet}.6")
-        self.right = Side(f"we{mark}r", f"{subnet}.2", f"{subnet}.10")
+        subnet = _SUBNETS[mark % len(_SUBNETS)]
+        self.left = Side(f"we{mark}l", str(subnet[1]), str(subnet[6]))
+        self.right = Side(f"we{mark}r", str(subnet[2]), str(subnet[10]))
         self._cable = (f"we{mark}cl", f"we{mark}cr")
         self._test_cables = (
-            (f"we{mark}tl", f"we{mark}hl", f"{subnet}.5"),
-            (f"we{mark}tr", f"we{mark}hr", f"{subnet}.9"),
+            (f"we{mark}tl", f"we{mark}hl", str(subnet[5])),
+            (f"we{mark}tr", f"we{mark}hr", str(subnet[9])),
         )
 
     def __enter__(self) -> Self:

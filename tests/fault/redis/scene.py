@@ -19,7 +19,6 @@ from tests.fault.sockets import get
 from tests.fault.store_reading import read_store
 from tests.fault.waiting import until
 from tests.redis_servers import Side, Topology
-from tests.redis_servers.port import unused_port
 from tests.service_process import ServiceProcess
 
 BATCHES: Final = (1, 1, 20, 20)
@@ -223,8 +222,8 @@ def replica(
     folder.mkdir()
     variables = {"REDIS_URL": url, "WOWEVENT_DURABILITY": mode.durability, **SETTINGS, **(settings or {})}
     if side is None:
-        return ServiceProcess(folder, variables, port=unused_port())
-    return ServiceProcess(folder, variables, port=unused_port(), host=side.test_address, prefix=side.prefix)
+        return ServiceProcess(folder, variables)
+    return ServiceProcess(folder, variables, host=side.test_address, prefix=side.prefix)
 
 
 @asynccontextmanager
