@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from waooaw.events.clock import Clock
 from waooaw.events.engine.contract import Engine, Frame, Tip
 from waooaw.events.engine.deduplication_window import DeduplicationWindow
+from waooaw.events.engine.queue_contract import RouteSet
 from waooaw.events.engine.redis import RedisEngine, RedisOptions
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.errors import WowEventError
@@ -110,18 +113,22 @@ class Writer:
         registration = await engine.register(bus)
         return cls(engine, bus, registration.writer, registration.routes_version)
 
-    async def answers(self, *entries: Entry) -> tuple[Receipt | WowEventError, ...]:
+    async def answers(
+        self, *entries: Entry, references: Sequence[RouteSet] = ()
+    ) -> tuple[Receipt | WowEventError, ...]:
         """Append under the next sequence; return what the engine answers."""
         self.sequence += 1
-        return await self.again(*entries)
+        return await self.again(*entries, references=references)
 
-    async def again(self, *entries: Entry) -> tuple[Receipt | WowEventError, ...]:
+    async def again(self, *entries: Entry, references: Sequence[RouteSet] = ()) -> tuple[Receipt | WowEventError, ...]:
         """Append under the last sequence once more."""
-        return await self.engine.append(self.bus, self.name, self.sequence, self.routes_version, entries)
+        return await self.engine.append(
+            self.bus, self.name, self.sequence, self.routes_version, entries, references=references
+        )
 
-    async def append(self, *entries: Entry) -> list[Receipt]:
+    async def append(self, *entries: Entry, references: Sequence[RouteSet] = ()) -> list[Receipt]:
         """Append what must be accepted; return the receipts."""
-        answers = await self.answers(*entries)
+        answers = await self.answers(*entries, references=references)
         receipts = [answer for answer in answers if isinstance(answer, Receipt)]
         assert len(receipts) == len(entries), answers
         return receipts
@@ -216,3 +223,11 @@ ENGINES: Final = (
     _redis_kind("cluster", "cluster"),
     _redis_kind("valkey-cluster-replicated", "valkey-cluster", "replicated"),
 )
+
+FEW_ENGINES: Final = pytest.mark.parametrize(
+    "under_test",
+    [kind for kind in ENGINES if kind.name in {"memory", "redis"}],
+    ids=lambda kind: kind.name,
+    indirect=True,
+)
+"""For tests that take long: one engine of each make, whose code is that of the others."""
