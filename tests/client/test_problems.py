@@ -8,14 +8,23 @@ import pytest
 
 from waooaw.events.client.problem import error_of_answer, error_of_members
 from waooaw.events.error_table import ERRORS
-from waooaw.events.errors import NotAvailableError, NotAvailableFieldError, RoutesChangedError, Violation, WowEventError
+from waooaw.events.errors import (
+    ConfirmationRequiredError,
+    NotAvailableError,
+    NotAvailableFieldError,
+    RoutesChangedError,
+    Violation,
+    WowEventError,
+)
 from waooaw.events.outages import UnavailableError
 from waooaw.events.service.problems import problem
 
 URL = "http://bus"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ERRORS if kind is not RoutesChangedError])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in ERRORS if kind not in {RoutesChangedError, ConfirmationRequiredError}]
+)
 def test_every_error_comes_back_as_its_class(kind: type[WowEventError]) -> None:
     """Class, detail, violations and the wait survive the way over the wire."""
     raised = kind("a sentence", errors=(Violation("#/a", "is wrong", "wrong"),), retry_after_seconds=7)
@@ -25,6 +34,16 @@ def test_every_error_comes_back_as_its_class(kind: type[WowEventError]) -> None:
 
     assert type(error) is kind
     assert (error.detail, error.errors, error.retry_after_seconds) == ("a sentence", raised.errors, 7)
+
+
+def test_a_confirmation_carries_its_token() -> None:
+    """What has to be confirmed comes back with its count and its token."""
+    body = b'{"code":"confirmation_required","status":409,"detail":"x","count":3,"confirm":"t"}'
+
+    error = error_of_answer(URL, 409, {}, body)
+
+    assert isinstance(error, ConfirmationRequiredError)
+    assert (error.detail, error.count, error.confirm) == ("x", 3, "t")
 
 
 def test_one_code_can_be_of_a_field_and_of_a_route() -> None:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Final, Self
-
-import msgspec
+from urllib.parse import quote
 
 from waooaw.events.bus_names import DEFAULT_BUS, check_bus_name
+from waooaw.events.client.calls import JSON, Calls, read_object
 from waooaw.events.client.http_stream import HttpStream
+from waooaw.events.client.http_subscription import HttpSubscription
 from waooaw.events.client.patience import Patience
 from waooaw.events.client.problem import decode_json
 from waooaw.events.client.publishing import HttpPublisher
 from waooaw.events.client.reading import read_item, read_log, read_page
 from waooaw.events.client.transport import Transport
 from waooaw.events.clock import SystemClock
+from waooaw.events.dead_letter_wire import read_scheduled_page
 from waooaw.events.identifier import RandomIdentifiers, new_chance
 from waooaw.events.place import spell_place
+from waooaw.events.subscription_wire import read_reports, read_subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from random import Random
     from types import TracebackType
-    from typing import TypeVar
 
+    from waooaw.events.client.http_consumer import HttpConsumer
     from waooaw.events.client.transport import Query
     from waooaw.events.clock import Clock
     from waooaw.events.errors import WowEventError
@@ -33,11 +37,10 @@ if TYPE_CHECKING:
     from waooaw.events.log_info import LogInfo
     from waooaw.events.place import Place
     from waooaw.events.receipt import Receipt
+    from waooaw.events.scheduled_event import ScheduledPage
     from waooaw.events.stream_message import StreamStatus
+    from waooaw.events.subscription_state import DeliveryReport, SubscriptionInfo
 
-    Value = TypeVar("Value")
-
-JSON: Final = {"Accept": "application/json"}
 _OK: Final = 200
 _STUCK: Final = 503
 
@@ -61,10 +64,11 @@ class HttpBus:
         self._transport = Transport(url)
         self._chance = chance or new_chance()
         self._patience = Patience(patience_seconds, clock or SystemClock(), self._chance)
-        self._publisher = HttpPublisher(
-            self._transport, f"{self._root}/events", self._patience, identifiers or RandomIdentifiers()
-        )
+        self._calls = Calls(self._transport, self._patience)
+        self._identifiers = identifiers or RandomIdentifiers()
+        self._publisher = HttpPublisher(self._transport, f"{self._root}/events", self._patience, self._identifiers)
         self._streams: set[HttpStream] = set()
+        self._consumers: set[HttpConsumer] = set()
 
     @property
     def url(self) -> str:
@@ -82,6 +86,7 @@ class HttpBus:
         """See Bus."""
         for stream in tuple(self._streams):
             await stream.close()
+        await asyncio.gather(*[consumer.close() for consumer in self._consumers])
         await self._transport.close()
 
     async def publish(self, event: Event) -> Receipt:
@@ -115,11 +120,11 @@ class HttpBus:
             query.append(("correlationid", correlationid))
         if newest_first:
             query.append(("order", "desc"))
-        return await self._get(f"{self._root}/events", read_page, tuple(query))
+        return await self._calls.get(f"{self._root}/events", read_page, tuple(query))
 
     async def get(self, position: Place) -> StoredEvent:
         """See Bus."""
-        return await self._get(f"{self._root}/events/{spell_place(position)}", read_item)
+        return await self._calls.get(f"{self._root}/events/{spell_place(position)}", read_item)
 
     def stream(
         self, *patterns: str, start: Place = "now", watch: Callable[[StreamStatus], None] | None = None
@@ -138,9 +143,37 @@ class HttpBus:
         self._streams.add(stream)
         return stream
 
+    def subscription(self, name: str) -> HttpSubscription:
+        """See Bus."""
+        return HttpSubscription(
+            self._calls,
+            self._root,
+            name,
+            identifiers=self._identifiers,
+            opened=self._consumers.add,
+            closed=self._consumers.discard,
+        )
+
+    async def subscriptions(self) -> list[SubscriptionInfo]:
+        """See Bus."""
+        return await self._calls.get(f"{self._root}/subscriptions", _read_subscriptions)
+
+    async def deliveries(self, position: Place) -> list[DeliveryReport]:
+        """See Bus."""
+        return await self._calls.get(f"{self._root}/events/{spell_place(position)}/deliveries", _read_reports)
+
+    async def scheduled(self, *, after: str = "", limit: int = 100) -> ScheduledPage:
+        """See Bus."""
+        query: Query = (("limit", str(limit)), *((("after", after),) if after else ()))
+        return await self._calls.get(f"{self._root}/scheduled", read_scheduled_page, query)
+
+    async def cancel_scheduled(self, schedule_id: str) -> None:
+        """See Bus."""
+        await self._calls.remove(f"{self._root}/scheduled/{quote(schedule_id, safe='')}")
+
     async def log(self) -> LogInfo:
         """See Bus."""
-        return await self._get(f"{self._root}/log", read_log)
+        return await self._calls.get(f"{self._root}/log", read_log)
 
     async def health(self, *, details: bool = False) -> dict[str, Any]:
         """See Bus. Asks once: how a service does that must be asked again is no news."""
@@ -156,20 +189,15 @@ class HttpBus:
 
     async def metrics(self) -> dict[str, Any]:
         """Return what ``GET /metrics`` answers in JSON: the metrics of all buses of the service."""
-        return await self._get("/metrics", _object)
-
-    async def _get(self, path: str, decode: Callable[[bytes], Value], query: Query = ()) -> Value:
-        async def attempt(seconds: float) -> Value:
-            answer = await self._transport.call("GET", path, query=query, headers=JSON, seconds=seconds)
-            if answer.status != _OK:
-                raise self._transport.error_of(answer)
-            return self._transport.decoded(answer, decode)
-
-        return await self._patience.call(attempt)
+        return await self._calls.get("/metrics", read_object)
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    return msgspec.json.decode(body, type=dict[str, Any])
+def _read_subscriptions(body: bytes) -> list[SubscriptionInfo]:
+    return [read_subscription(item) for item in read_object(body)["items"]]
+
+
+def _read_reports(body: bytes) -> list[DeliveryReport]:
+    return read_reports(read_object(body))
 
 
 if TYPE_CHECKING:

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from waooaw.events.error_table import ERRORS
-from waooaw.events.errors import RoutesChangedError, Violation, WowEventError
+from waooaw.events.errors import ConfirmationRequiredError, RoutesChangedError, Violation, WowEventError
 from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _KINDS: Final[Mapping[tuple[str, int], type[WowEventError]]] = {
-    (kind.code, kind.status): kind for kind in ERRORS if kind is not RoutesChangedError
+    (kind.code, kind.status): kind
+    for kind in ERRORS
+    if kind not in {RoutesChangedError, ConfirmationRequiredError}  # they carry more, and the first is for no client
 }
 """Code and status: one code can be about a field (400) and about a route (404)."""
 
@@ -58,6 +60,11 @@ def error_of_members(
     later, `WowEventError` otherwise; its detail names the code.
     """
     code, detail = str(members.get("code")), str(members.get("detail", ""))
+    if code == ConfirmationRequiredError.code:
+        count = members.get("count")
+        return ConfirmationRequiredError(
+            detail, count=count if isinstance(count, int) else 0, confirm=str(members.get("confirm", ""))
+        )
     kind = _KINDS.get((code, status or 0)) or _KINDS_BY_CODE.get(code)
     if kind is None:
         kind = UnavailableError if status in _GATEWAY or members.get("retryable") is True else WowEventError

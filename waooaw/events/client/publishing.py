@@ -11,8 +11,9 @@ from waooaw.events.client.problem import decode_json, error_of_members
 from waooaw.events.errors import InvalidEventError, Violation, WowEventError
 from waooaw.events.json_text import read_json
 from waooaw.events.outages import UnavailableError
-from waooaw.events.position import parse_position
-from waooaw.events.receipt import Receipt
+from waooaw.events.position import make_position, parse_position
+from waooaw.events.receipt import Receipt, ScheduledReceipt
+from waooaw.events.timestamp import parse_timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -133,6 +134,17 @@ def _read_receipt(body: bytes) -> Receipt:
 
 
 def _receipt(members: dict[str, Any]) -> Receipt:
+    scheduled = members.get("scheduled")
+    if scheduled is not None:
+        due_ms = parse_timestamp(scheduled["deliverat"])
+        return ScheduledReceipt(
+            members["id"],
+            make_position(due_ms),
+            members["durability"],
+            members.get("duplicate", False),
+            schedule_id=scheduled["id"],
+            due_ms=due_ms,
+        )
     return Receipt(
         members["id"], parse_position(members["position"]), members["durability"], members.get("duplicate", False)
     )

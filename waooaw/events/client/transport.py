@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
@@ -13,14 +14,15 @@ import aiohttp
 import msgspec
 
 from waooaw.events.client.problem import error_of_answer
-from waooaw.events.errors import ClosedError, InvalidParameterError, InvalidSettingError, WowEventError
+from waooaw.events.errors import ClosedError, InvalidRequestError, InvalidSettingError, WowEventError
 from waooaw.events.outages import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import TypeVar
+    from typing import Literal, TypeVar
 
     Value = TypeVar("Value")
+    Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
 
 CALLS_MAX: Final = 64
 """Calls of one client at once; further ones wait. Streams are not counted: each is one that the caller asked for."""
@@ -33,6 +35,17 @@ STREAM_SILENCE_SECONDS: Final = 45.0
 
 WHOLE_BYTES_MAX: Final = 1024 * 1024
 """Larger bodies are handed to the socket piece by piece, so that the loop has time for others between two of them."""
+
+SOCKET_PING_SECONDS: Final = 15.0
+"""A socket that is quiet for so long is pinged; without an answer in half of it, the connection is broken."""
+
+SOCKET_CLOSE_SECONDS: Final = 5.0
+"""How long the service has to agree that a socket closes."""
+
+MESSAGE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Twice the largest event that a service can be set to take: a longer message is none of ours."""
+
+PROTOCOL: Final = "wowevent.v1"
 
 _OK: Final = 200
 
@@ -79,15 +92,17 @@ class Transport:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         seconds: float,
+        waits: bool = False,
     ) -> Answer:
         """Make one call and return its answer, whatever its status.
 
+        One that ``waits`` at the service for something to come is not counted as one of `CALLS_MAX`.
         Raises `UnavailableError` where no answer came within ``seconds``; its ``outcome`` is ``not_stored`` where the
         call cannot have arrived.
         """
         limits = aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS)
         data = BytesIO(body) if body is not None and len(body) > WHOLE_BYTES_MAX else body
-        async with self._calls:
+        async with nullcontext() if waits else self._calls:
             try:
                 async with self._opened().request(
                     method, self.url + path, params=query, data=data, headers=headers, timeout=limits
@@ -120,6 +135,40 @@ class Transport:
         except (aiohttp.ClientError, OSError) as error:
             raise self._unavailable(error) from error
 
+    async def open_socket(self, path: str) -> Socket:
+        """Connect a WebSocket, whose messages come as bytes; the caller closes it.
+
+        Raises the error that a refusal means; a proxy or a service that goes is `UnavailableError`.
+        """
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await self._opened().ws_connect(
+                    self.url + path,
+                    protocols=(PROTOCOL,),
+                    timeout=aiohttp.ClientWSTimeout(ws_close=SOCKET_CLOSE_SECONDS),
+                    heartbeat=SOCKET_PING_SECONDS,
+                    max_msg_size=MESSAGE_BYTES_MAX,
+                    decode_text=False,
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            refusal = error
+        except TimeoutError as error:
+            detail = f"{self.url} did not open a WebSocket within {CONNECT_SECONDS:g} s"
+            raise UnavailableError(detail, retry_after_seconds=None) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._unavailable(error) from error
+        answer = await self.call("GET", path, seconds=CONNECT_SECONDS)  # its body says why, which a handshake's cannot
+        reason = error_of_answer(self.url, answer.status, answer.headers, answer.body)
+        if answer.status == refusal.status:
+            raise reason from refusal
+        raise error_of_answer(self.url, refusal.status, refusal.headers or {}, b"") from refusal
+
+    def lost(self, error: Exception | None, detail: str) -> WowEventError:
+        """Return the error of a connection that ended."""
+        if error is not None or self._session is None:
+            return self._unavailable(error or aiohttp.ClientConnectionError(detail))
+        return UnavailableError(f"the connection to {self.url} was lost: {detail}", retry_after_seconds=None)
+
     def error_of(self, answer: Answer) -> WowEventError:
         """Return the error that an answer means."""
         return error_of_answer(self.url, answer.status, answer.headers, answer.body)
@@ -128,7 +177,7 @@ class Transport:
         """Return what an answer says; raises `WowEventError` where it says nothing that a bus says."""
         try:
             return decode(answer.body)
-        except (msgspec.MsgspecError, InvalidParameterError, KeyError, TypeError) as error:
+        except (msgspec.MsgspecError, InvalidRequestError, LookupError, TypeError, ValueError) as error:
             message = f"{self.url} answered what no bus answers; is it the address of the service?"
             raise WowEventError(message) from error
 
