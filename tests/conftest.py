@@ -43,8 +43,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Units:
     return Units(config, log)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Have one process more than the machine has cores: the tests wait for servers about half of their time."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Have one process more than the machine has cores: the tests wait for servers about half of their time.
+
+    Tests that are picked by their name are few, and over before other processes would have begun: 0 is for none.
+    """
+    if config.option.keyword or any("::" in argument for argument in config.args):
+        return 0
     return (os.cpu_count() or 1) + 1
 
 

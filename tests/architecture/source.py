@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -74,6 +75,17 @@ def read_sources(root: Path = ROOT) -> tuple[Source, ...]:
     """Every Python file of the repository, by path."""
     paths = sorted(path for folder in FOLDERS for path in walk(root / folder) if path.suffix == ".py")
     return tuple(parse(path.relative_to(root).as_posix(), path.read_text("utf-8")) for path in paths)
+
+
+@functools.cache
+def tree() -> tuple[Source, ...]:
+    """The sources of this repository: read once, and only by a process that runs a test of them."""
+    return read_sources()
+
+
+def product() -> list[Source]:
+    """Those that users install."""
+    return [source for source in tree() if source.is_product]
 
 
 def walk(folder: Path) -> Iterator[Path]:

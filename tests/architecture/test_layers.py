@@ -5,42 +5,40 @@ from __future__ import annotations
 import pytest
 
 from tests.architecture import layers
-from tests.architecture.source import Source, parse, read_sources
-
-TREE = read_sources()
+from tests.architecture.source import Source, parse, tree
 
 
 def test_imports_point_downwards() -> None:
     """A layer imports only those below it."""
-    found = list(layers.arrows(TREE))
+    found = list(layers.arrows(tree()))
 
     assert not found, "\n".join(found)
 
 
 def test_the_core_imports_values_only() -> None:
     """The core imports the standard library, msgspec and uuid_utils, and nothing that reads, writes or waits."""
-    found = list(layers.core_libraries(TREE))
+    found = list(layers.core_libraries(tree()))
 
     assert not found, "\n".join(found)
 
 
 def test_libraries_stay_in_the_layer_that_adapts_them() -> None:
     """A foreign library is known to one layer, so that it can be replaced there."""
-    found = list(layers.library_homes(TREE))
+    found = list(layers.library_homes(tree()))
 
     assert not found, "\n".join(found)
 
 
 def test_the_product_does_without_its_testing_module() -> None:
     """Nothing that runs in production imports what is there for tests."""
-    found = list(layers.testing_stays_in_tests(TREE))
+    found = list(layers.testing_stays_in_tests(tree()))
 
     assert not found, "\n".join(found)
 
 
 def test_no_modules_import_each_other() -> None:
     """The modules form no ring."""
-    found = list(layers.cycles(TREE))
+    found = list(layers.cycles(tree()))
 
     assert not found, "\n".join(found)
 

@@ -8,11 +8,9 @@ from typing import TypeAlias
 import pytest
 
 from tests.architecture import bans, ceilings
-from tests.architecture.source import Source, parse, read_sources
+from tests.architecture.source import Source, parse, tree
 
 Rule: TypeAlias = Callable[[Sequence[Source]], Iterator[str]]
-
-TREE = read_sources()
 
 PRODUCT = "waooaw/events/bus/bus.py"
 TEST = "tests/bus/test_bus.py"
@@ -131,7 +129,7 @@ def _identify(value: object) -> str | None:
 @pytest.mark.parametrize("rule", RULES, ids=_identify)
 def test_the_tree_keeps_the_rule(rule: Rule) -> None:
     """No file of the repository breaks the rule; what does is listed with its line and what to do instead."""
-    found = list(rule(TREE))
+    found = list(rule(tree()))
 
     assert not found, "\n".join(found)
 

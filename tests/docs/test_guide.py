@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.architecture.source import Source, read_sources
+from tests.architecture.source import Source, product
 from tests.docs import tables
 from tests.docs.blocks import ARCHITECTURE, GUIDE, ROOT
 from waooaw.events import attributes
@@ -20,8 +20,6 @@ from waooaw.events.service.routes import NOT_YET
 from waooaw.events.service.websocket_messages import _FIELDS as OPERATIONS
 
 TEXT: Final = GUIDE.read_text("utf-8")
-
-PRODUCT: Final = [source for source in read_sources() if source.path.startswith("waooaw/")]
 
 CODE_ARGUMENT: Final = {"Fault": 0, "Violation": 2, "_data_error": 1, "_header_error": 1, "_RefusedError": 1}
 """The calls that say what is wrong at a place, and which argument is the code."""
@@ -73,7 +71,7 @@ def test_codes_of_places_are_listed() -> None:
     """The codes that `errors` can name beside those of problems are the ones that the guide lists."""
     used = {
         word
-        for source in PRODUCT
+        for source in product()
         for name, call in calls(source)
         if name in CODE_ARGUMENT and len(call.args) > CODE_ARGUMENT[name]
         for word in words(call.args[CODE_ARGUMENT[name]])
@@ -91,7 +89,7 @@ def test_log_lines_are_listed() -> None:
     """Every name of a log line is in the guide, with its level; and none that the code does not write."""
     written = {
         (word, "ERROR" if name == "exception" else name.upper())
-        for source in PRODUCT
+        for source in product()
         for name, call in calls(source)
         if name in {"info", "warning", "error", "exception"} and call.args
         for word in words(call.args[0])

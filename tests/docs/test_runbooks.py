@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import pytest
 
+from tests.architecture.source import product
 from tests.docs.blocks import RUNBOOK, read_blocks
-from tests.docs.test_guide import PRODUCT, TEXT, calls, words
+from tests.docs.test_guide import TEXT, calls, words
 from tests.http_call import call
 from tests.redis_servers.port import LOOPBACK, unused_port
 from tests.redis_servers.server import RedisServer
@@ -124,7 +125,7 @@ def test_every_log_line_of_redis_says_what_to_do() -> None:
     """Each log line of the engine on Redis and of replicas is in the runbook."""
     written = {
         word
-        for source in PRODUCT
+        for source in product()
         for name, found in calls(source)
         if name in {"info", "warning", "error", "exception"} and found.args
         for word in words(found.args[0])

@@ -20,8 +20,8 @@ from tests.redis_servers.server import Place
 _NETWORK: Final = IPv4Network("198.18.0.0/15")
 """RFC 2544: addresses for tests of networks, which nobody reaches."""
 
-_SUBNETS: Final = tuple(_NETWORK.subnets(new_prefix=28))
-"""So many that processes whose tests run side by side have one each."""
+_SUBNET_ADDRESSES: Final = 16
+"""Few, so that processes whose tests run side by side have a subnet each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Partition:
 
     def __init__(self) -> None:
         mark = os.getpid() % 100_000
-        subnet = _SUBNETS[mark % len(_SUBNETS)]
-        self.left = Side(f"we{mark}l", str(subnet[1]), str(subnet[6]))
-        self.right = Side(f"we{mark}r", str(subnet[2]), str(subnet[10]))
+        subnet = mark * _SUBNET_ADDRESSES % _NETWORK.num_addresses
+        self.left = Side(f"we{mark}l", str(_NETWORK[subnet + 1]), str(_NETWORK[subnet + 6]))
+        self.right = Side(f"we{mark}r", str(_NETWORK[subnet + 2]), str(_NETWORK[subnet + 10]))
         self._cable = (f"we{mark}cl", f"we{mark}cr")
         self._test_cables = (
-            (f"we{mark}tl", f"we{mark}hl", str(subnet[5])),
-            (f"we{mark}tr", f"we{mark}hr", str(subnet[9])),
+            (f"we{mark}tl", f"we{mark}hl", str(_NETWORK[subnet + 5])),
+            (f"we{mark}tr", f"we{mark}hr", str(_NETWORK[subnet + 9])),
         )
 
     def __enter__(self) -> Self:
