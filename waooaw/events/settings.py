@@ -123,6 +123,34 @@ class Settings:
         "How many ids of each bus are recognised at most; a million takes about 150 MB, on Redis twice that.",
         minimum=1,
     )
+    subscriptions_max: int = _setting(
+        10_000,
+        "Durable subscriptions of each bus. An event goes to 50,000 at most in one step.",
+        minimum=1,
+        maximum=50_000,
+    )
+    dead_letter_seconds: int = _setting(
+        30 * 86_400, "Dead letters older than this are dropped. A month outlasts the next look at them.", minimum=1
+    )
+    dead_letters_max: int = _setting(
+        100_000,
+        "Dead letters of each subscription kept at most, the newest; each is a copy of its event.",
+        minimum=1,
+        maximum=10_000_000,
+    )
+    scheduled_events_max: int = _setting(
+        1_000_000,
+        "Events of each bus that wait for their deliverat; some 500 MB of common ones. Beyond it: 503 schedule_full.",
+        minimum=1,
+        maximum=100_000_000,
+    )
+    max_hold_seconds: float = _setting(
+        3600.0,
+        "How long the leases of a connected consumer are extended for it: the longest that one handler may take. "
+        "Then they lapse.",
+        minimum=1,
+        maximum=86_400,
+    )
     storage_reserve_bytes: int = _setting(
         64 * MIB,
         "Publishes are refused below this much free space, so that reading and trimming still work.",

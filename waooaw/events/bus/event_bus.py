@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Any, Self
 from waooaw.events.acceptance import Acceptance, AcceptanceLimits
 from waooaw.events.bound import NOW, After, Now, parse_bound, resolve_start
 from waooaw.events.bus.event_store import EventStore
+from waooaw.events.bus.filling import Filling
 from waooaw.events.bus.hub import Hub
 from waooaw.events.bus.log_blocks import LogBlocks
 from waooaw.events.bus.metrics import EventMetrics
 from waooaw.events.bus.publisher import Publisher
+from waooaw.events.bus.queue_moves import QueueMoves
+from waooaw.events.bus.queue_upkeep import DeadLetterLimits, QueueUpkeep
+from waooaw.events.bus.retention_floor import RetentionFloor
 from waooaw.events.bus.retention_job import RetentionJob
+from waooaw.events.bus.schedule import Schedule, ScheduleLimits
 from waooaw.events.bus.stream import Stream, StreamSource
+from waooaw.events.bus.subscription_changes import SubscriptionChanges
+from waooaw.events.bus.subscription_routes import SubscriptionRoutes
+from waooaw.events.bus.subscriptions import Subscriptions
 from waooaw.events.errors import WowEventError
 from waooaw.events.retention import RetentionLimits
 
@@ -43,6 +51,10 @@ class BusOptions:
     waiting_bytes_max: int = 64 * 1024 * 1024
     publish_wait_seconds: float = 2.0
     ring_bytes_max: int = 64 * 1024 * 1024
+    subscriptions_max: int = 10_000
+    dead_letters: DeadLetterLimits = field(default_factory=DeadLetterLimits)
+    scheduled_events_max: int = 1_000_000
+    max_hold_seconds: float = 3600.0
 
 
 class EventBus:
@@ -57,9 +69,11 @@ class EventBus:
         self.store = EventStore(engine, name, clock)
         self.acceptance = Acceptance(options.acceptance, clock, identifiers)
         self.retention = options.retention
+        self._routes = SubscriptionRoutes(engine, name)
         self._publisher = Publisher(
             engine,
             name,
+            self._routes,
             self.metrics,
             clock,
             waiting_bytes_max=options.waiting_bytes_max,
@@ -68,16 +82,46 @@ class EventBus:
         blocks = LogBlocks(engine, name)
         self._hub = Hub(engine, name, blocks, self.metrics, clock, ring_bytes_max=options.ring_bytes_max)
         self._source = StreamSource(name, engine, self._hub, blocks, self.metrics)
-        self._retention_job = RetentionJob(engine, name, options.retention, clock)
+        self._open_subscriptions(options, clock, identifiers)
+        floor = RetentionFloor(engine, name, self.subscriptions, clock)
+        self._retention_job = RetentionJob(engine, name, options.retention, clock, floor)
         self._stack = AsyncExitStack()
+
+    def _open_subscriptions(self, options: BusOptions, clock: Clock, identifiers: Identifiers) -> None:
+        engine, name, routes = self._engine, self.name, self._routes
+        self._changes = SubscriptionChanges(engine, name, routes, clock, subscriptions_max=options.subscriptions_max)
+        self.subscriptions = Subscriptions(
+            engine, name, routes, self._changes, self.store, clock=clock, identifiers=identifiers
+        )
+        self.queue_moves = QueueMoves(name, self.metrics, clock)
+        self._filling = Filling(engine, name, self.subscriptions, clock)
+        self.subscriptions.fill_wanted = self._filling.notice
+        self._queue_upkeep = QueueUpkeep(
+            engine,
+            name,
+            self.subscriptions,
+            filling=self._filling,
+            moves=self.queue_moves,
+            clock=clock,
+            dead_letters=options.dead_letters,
+        )
+        limits = ScheduleLimits(
+            events_max=options.scheduled_events_max,
+            waiting_bytes_max=options.waiting_bytes_max,
+            wait_seconds=options.publish_wait_seconds,
+        )
+        self.schedule = Schedule(engine, name, self._publisher, self.metrics, clock=clock, limits=limits)
 
     async def __aenter__(self) -> Self:
         """Start the bus."""
         async with AsyncExitStack() as stack:
             self._hub.open(stack)
-            upkeep = asyncio.get_running_loop().create_task(self._retention_job.run(), name=f"retention {self.name}")
-            stack.push_async_callback(_cancelled, upkeep)
-            stack.push_async_callback(self._publisher.close)
+            self._routes.open(stack)
+            for job in (self._retention_job, self._queue_upkeep, self._filling, self.schedule):
+                task = asyncio.get_running_loop().create_task(job.run(), name=f"{type(job).__name__} {self.name}")
+                stack.push_async_callback(_cancelled, task)
+            stack.push_async_callback(self._changes.close)
+            stack.push_async_callback(self.finish)
             self._stack = stack.pop_all()
         return self
 
@@ -90,6 +134,7 @@ class EventBus:
     async def finish(self) -> None:
         """Refuse new events, and return when those accepted are stored. Streams go on."""
         await self._publisher.close()
+        await self.schedule.close()
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -124,7 +169,10 @@ class EventBus:
 
     async def submit_one(self, entry: Entry) -> Receipt:
         """Store an entry that `acceptance` made; raises what refused it."""
-        (answer,) = await self._publisher.publish((entry,))
+        if entry.delivery.due_ms:
+            (answer,) = await self.schedule.divide((entry,))
+        else:
+            (answer,) = await self._publisher.publish((entry,))
         if isinstance(answer, WowEventError):
             raise answer
         return answer
@@ -137,7 +185,10 @@ class EventBus:
                 self.metrics.refused(item)
             else:
                 entries.append(item)
-        answers = await self._publisher.publish(entries)
+        if any(entry.delivery.due_ms for entry in entries):
+            answers = await self.schedule.divide(entries)
+        else:
+            answers = await self._publisher.publish(entries)
         if len(answers) == len(accepted):
             return answers
         remaining = iter(answers)

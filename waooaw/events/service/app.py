@@ -9,6 +9,7 @@ from aiohttp import web
 
 from waooaw.events.acceptance import AcceptanceLimits
 from waooaw.events.bus.event_bus import BusOptions, EventBus
+from waooaw.events.bus.queue_upkeep import DeadLetterLimits
 from waooaw.events.clock import SystemClock
 from waooaw.events.engine import engine_for
 from waooaw.events.engine.deduplication_window import DeduplicationWindow
@@ -101,6 +102,10 @@ def bus_options(settings: Settings) -> BusOptions:
         waiting_bytes_max=settings.waiting_bytes_max // share,
         publish_wait_seconds=settings.publish_wait_seconds,
         ring_bytes_max=settings.ring_bytes_max // share,
+        subscriptions_max=settings.subscriptions_max,
+        dead_letters=DeadLetterLimits(seconds=settings.dead_letter_seconds, count_max=settings.dead_letters_max),
+        scheduled_events_max=settings.scheduled_events_max,
+        max_hold_seconds=settings.max_hold_seconds,
     )
 
 

@@ -49,13 +49,13 @@ class RepeatFilter(logging.Filter):
     def __init__(self, monotonic: Callable[[], float]) -> None:
         super().__init__()
         self._monotonic = monotonic
-        self._seen: dict[tuple[str, object, object], tuple[float, int]] = {}
+        self._seen: dict[tuple[object, ...], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the record is written now."""
         if record.levelno < logging.WARNING:
             return True
-        kind = (record.getMessage(), getattr(record, "code", None), getattr(record, "bus", None))
+        kind = (record.getMessage(), *[getattr(record, name, None) for name in ("code", "bus", "subscription")])
         now = self._monotonic()
         written_at, held_back = self._seen.get(kind, (-REPEAT_SECONDS, 0))
         if now - written_at < REPEAT_SECONDS:
