@@ -115,8 +115,8 @@ def _milliseconds(text: str | None) -> int | None:
 def details_members(details: QueueDetails) -> dict[str, Any]:
     """Spell who holds what, and what fails."""
     return {
-        "leases": [_holding_members(holding) for holding in details.leases],
-        "failing": [_holding_members(holding) for holding in details.failing],
+        "leases": [holding_members(holding) for holding in details.leases],
+        "failing": [holding_members(holding) for holding in details.failing],
     }
 
 
@@ -128,7 +128,8 @@ def read_details(members: Mapping[str, Any]) -> QueueDetails:
     )
 
 
-def _holding_members(holding: Holding) -> dict[str, Any]:
+def holding_members(holding: Holding) -> dict[str, Any]:
+    """Spell a reference that somebody holds, or that failed."""
     return {
         "position": format_position(holding.position),
         "state": holding.state,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-CORS_METHODS: Final = "GET, POST"
+CORS_METHODS: Final = "GET, POST, PUT, DELETE"
 CORS_HEADERS: Final = "*"
 CORS_SECONDS: Final = "600"
 CORS_EXPOSED: Final = "Link, Retry-After"
@@ -58,8 +58,7 @@ def _answer_aiohttp(request: web.Request, error: web.HTTPException, context: Con
 def _not_found(path: str) -> WowEventError:
     shown = path[:200]
     path = path_without_bus(path)
-    planned = any(path == prefix or path.startswith(prefix + "/") for prefix in NOT_YET)
-    if planned or (path.startswith("/v1/events/") and path.endswith("/deliveries")):
+    if any(path == prefix or path.startswith(prefix + "/") for prefix in NOT_YET):
         return NotAvailableError(f"{shown} is not available in this release")
     return NotFoundError(f"no route {shown}; /v1/openapi.json lists them")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from waooaw.events.service.listener import Listener
     from waooaw.events.service.open_streams import OpenStream, OpenStreams
     from waooaw.events.service.replica import Replica
+    from waooaw.events.service.subscription_watch import SubscriptionWatch
     from waooaw.events.settings import Settings
 
 BusPhase = Literal["running", "disabled", "draining"]
@@ -48,11 +49,13 @@ class Context:
         self.engine = engine
         self.buses = buses
         self.phase: BusPhase = "running" if buses else "disabled"
+        self._waits: set[asyncio.Future[None]] = set()
         self.draining_since_ms: int | None = None
         self.started_at_ms = clock.now_ms()
         self._started = clock.monotonic()
         self.listener: Listener | None = None
         self.replica: Replica | None = None
+        self.watch: SubscriptionWatch | None = None
         self._active_requests = 0
         self.arriving_bytes = 0
         self._answered: asyncio.Event | None = None
@@ -132,8 +135,20 @@ class Context:
             await self._answered.wait()
 
     def begin_drain(self) -> None:
-        """Be no longer ready; requests are still served."""
+        """Be no longer ready; requests are still served, and claims that wait are answered."""
         self.phase = "draining"
+        for wait in tuple(self._waits):
+            if not wait.done():
+                wait.set_result(None)
+
+    @contextmanager
+    def ended_by_drain(self, wait: asyncio.Future[None]) -> Iterator[None]:
+        """Have a drain set the result of a future, if one begins while this lasts."""
+        self._waits.add(wait)
+        try:
+            yield
+        finally:
+            self._waits.discard(wait)
         self.draining_since_ms = self.clock.now_ms()
 
 

@@ -10,6 +10,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from waooaw.events.service.probes import health_members, why_not_ready
 from waooaw.events.service.subscribers import subscriber_members
+from waooaw.events.service.subscription_metrics import subscription_families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,8 @@ class Families:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        listed = [] if context.replica is None else context.replica.listed()
+        self._watched = [] if context.watch is None else context.watch.watched(listed)
 
     def collect(self) -> Iterator[Metric]:
         """Return every family."""
@@ -44,6 +47,7 @@ class Families:
         yield from self._latency()
         yield from self._by_type()
         yield from self._log()
+        yield from subscription_families(self._context, self._watched)
 
     def _process(self) -> Iterator[Metric]:
         context = self._context
@@ -62,8 +66,10 @@ class Families:
         for name, bus in self._context.buses.items():
             healthy.add_metric([name], bus.engine_state().problem is None)
         yield healthy
-        subscribers = GaugeMetricFamily("wowevent_subscribers", "Streams, by health.", labels=["health"])
-        for health, count in subscriber_members(self._context)["health"].items():
+        subscribers = GaugeMetricFamily(
+            "wowevent_subscribers", "Streams and subscriptions, by health.", labels=["health"]
+        )
+        for health, count in subscriber_members(self._context, self._watched)["health"].items():
             subscribers.add_metric([health], count)
         yield subscribers
 
@@ -106,13 +112,21 @@ class Families:
     def _by_type(self) -> Iterator[Metric]:
         publishes = CounterMetricFamily("wowevent_publishes", "Events stored, by type.", labels=["bus", "type"])
         deliveries = CounterMetricFamily(
-            "wowevent_deliveries", "Events written to streams, by type.", labels=["bus", "type"]
+            "wowevent_deliveries", "Events written to streams, and acks, by type.", labels=["bus", "type"]
+        )
+        retries = CounterMetricFamily(
+            "wowevent_retries", "Deliveries that failed and are tried again, by type.", labels=["bus", "type"]
+        )
+        dead = CounterMetricFamily(
+            "wowevent_dead_letters", "Events that went to dead letters, by type.", labels=["bus", "type"]
         )
         for name, bus in self._context.buses.items():
             for event_type, counts in bus.metrics.types.items():
                 publishes.add_metric([name, event_type], counts.publishes)
                 deliveries.add_metric([name, event_type], counts.deliveries)
-        yield from (publishes, deliveries)
+                retries.add_metric([name, event_type], counts.retries)
+                dead.add_metric([name, event_type], counts.dlq)
+        yield from (publishes, deliveries, retries, dead)
 
     def _log(self) -> Iterator[Metric]:
         events = GaugeMetricFamily("wowevent_log_events", "Events in the log.", labels=["bus"])

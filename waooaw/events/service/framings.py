@@ -39,6 +39,11 @@ def message_frame(message: dict[str, Any]) -> bytes:
     return text_frame(msgspec.json.encode(message))
 
 
+def result_frame(operation_id: str | None, result: bytes) -> bytes:
+    """Return the answer to an operation, whose result is JSON already."""
+    return text_frame(b'{"op":"result","id":%b,"result":%b}' % (msgspec.json.encode(operation_id), result))
+
+
 def _joined(frames: Sequence[bytes]) -> bytes:
     return frames[0] if len(frames) == 1 else b"".join(frames)
 

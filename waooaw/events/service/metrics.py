@@ -14,6 +14,7 @@ from waooaw.events.service.metrics_members import count_members, rate_members
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.representations import JSON, json_response, negotiated
 from waooaw.events.service.subscribers import subscriber_members
+from waooaw.events.service.subscription_metrics import subscriptions_members
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
@@ -39,13 +40,17 @@ def metrics_members(context: Context) -> dict[str, Any]:
     """Return the metrics as JSON has them; where buses are switched off, those of the process, and no counts."""
     counted = [bus.metrics for bus in context.buses.values()]
     sums = sum_buses(counted)
+    listed = [] if context.replica is None else context.replica.listed()
+    watched = [] if context.watch is None else context.watch.watched(listed)
+    now_ms = context.clock.now_ms()
     return {
-        "timestamp": format_timestamp(context.clock.now_ms()),
+        "timestamp": format_timestamp(now_ms),
         "uptime_seconds": round(context.uptime_seconds, 3),
         "totals": count_members(sums.totals),
         "throughput": {"publishes": rate_members(sums.publishes), "deliveries": rate_members(sums.deliveries)},
         "latency": _latency(sums.totals.latency),
-        "subscribers": subscriber_members(context),
+        "subscribers": subscriber_members(context, watched),
+        "subscriptions": subscriptions_members(watched, now_ms),
         "event_types": {
             name: count_members(counts) | {"latency": _latency(counts.latency)}
             for name, counts in sum_types(counted).items()
@@ -58,7 +63,7 @@ def metrics_members(context: Context) -> dict[str, Any]:
             }
             for name, bus in context.buses.items()
         },
-        "cluster": cluster_members([] if context.replica is None else context.replica.listed()),
+        "cluster": cluster_members(listed),
     }
 
 

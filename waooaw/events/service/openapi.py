@@ -8,9 +8,10 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from waooaw.events.service import openapi_operating, openapi_schemas
+from waooaw.events.service import openapi_operating, openapi_schemas, openapi_subscription_schemas
 from waooaw.events.service.openapi_head import with_heads
-from waooaw.events.service.openapi_operations import PATHS, problem_responses
+from waooaw.events.service.openapi_operations import PATHS
+from waooaw.events.service.openapi_parts import problem_responses
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.representations import JSON
 
@@ -21,7 +22,8 @@ DOCUMENT: Final[dict[str, Any]] = {
         "version": version("wowevent"),
         "summary": "An event bus for software agents.",
         "description": (
-            "Agents publish CloudEvents, read what is stored, and stream what comes. Errors are problem details "
+            "Agents publish CloudEvents, read what is stored, stream what comes, and share work by durable "
+            "subscriptions. Errors are problem details "
             "(RFC 9457) with a stable code. Parameters that a call does not know are refused."
         ),
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
@@ -29,7 +31,7 @@ DOCUMENT: Final[dict[str, Any]] = {
     "servers": [{"url": "/"}],
     "paths": with_heads(PATHS),
     "components": {
-        "schemas": openapi_schemas.SCHEMAS | openapi_operating.SCHEMAS,
+        "schemas": openapi_schemas.SCHEMAS | openapi_subscription_schemas.SCHEMAS | openapi_operating.SCHEMAS,
         "responses": problem_responses(),
     },
 }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from waooaw.events.service.openapi_operations import PROBLEMS
+from waooaw.events.service.openapi_parts import PROBLEMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from waooaw.events.service.openapi_operations import Operation
+    from waooaw.events.service.openapi_parts import Operation
 
 ENDLESS: Final = ("streamEvents", "openWebSocket")
 """What the names of the calls begin with whose answers do not end; a test holds it against the route table."""

@@ -6,10 +6,12 @@ from typing import Final
 
 from waooaw.events.bus.metrics import OTHER, TYPES_MAX
 from waooaw.events.service.openapi_schemas import COUNT, DURABILITY, TIME, Schema, array_schema, object_schema
+from waooaw.events.service.openapi_subscription_schemas import COUNTS as SUBSCRIPTION_COUNTS
 from waooaw.events.service.subscribers import WORST_MAX
+from waooaw.events.service.subscription_metrics import NAMES_MAX
 
 _NUMBER: Final[Schema] = {"type": "number", "minimum": 0}
-_MEASURED: Final[Schema] = {"type": ["number", "null"], "description": "null until measured."}
+_MEASURED: Final[Schema] = {"type": ["number", "null"], "description": "null until there is something to measure."}
 _OPEN: Final[Schema] = {"type": "object", "additionalProperties": True}
 
 _LATENCY: Final[Schema] = object_schema(
@@ -62,6 +64,14 @@ SCHEMAS: Final[dict[str, Schema]] = {
             "warnings": array_schema({"type": "string"}),
             "engine": _OPEN,
             "deduplication_seconds": _NUMBER,
+            "dead_letters": object_schema(
+                {
+                    "total": COUNT,
+                    "oldest_seconds": _MEASURED,
+                    "subscriptions": {"type": "object", "additionalProperties": COUNT},
+                },
+                description="How many there are, and the subscriptions that have most of them.",
+            ),
             "buses": {
                 "type": "object",
                 "additionalProperties": object_schema(
@@ -96,7 +106,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
                             {
                                 "name": {"type": "string"},
                                 "error_rate": _NUMBER,
-                                "p95": _NUMBER,
+                                "p95": _MEASURED,
                                 "reason": {"type": "string"},
                             }
                         ),
@@ -104,6 +114,23 @@ SCHEMAS: Final[dict[str, Schema]] = {
                     ),
                 }
             ),
+            "subscriptions": {
+                "type": "object",
+                "additionalProperties": object_schema(
+                    {
+                        **SUBSCRIPTION_COUNTS,
+                        "oldest_waiting_seconds": _MEASURED,
+                        "oldest_dead_seconds": _MEASURED,
+                        "members": COUNT,
+                        "matched_per_second": _NUMBER,
+                        "acked_per_second": _NUMBER,
+                    }
+                ),
+                "description": (
+                    f"By name, on other buses than the default as bus/name; those beyond the first {NAMES_MAX} "
+                    f"together, as {OTHER}. Of the whole bus, as every replica tells it."
+                ),
+            },
             "event_types": {
                 "type": "object",
                 "additionalProperties": object_schema(_COUNTS | {"latency": _LATENCY}),

@@ -64,6 +64,7 @@ _ATTRIBUTES: Final[Schema] = {
     "subject": {"type": "string", "minLength": 1},
     "priority": {"enum": list(PRIORITIES)},
     "expirytime": {**TIME, "description": "After this time nobody needs the event."},
+    "deliverat": {**TIME, "description": "Nobody gets the event before this time; it is scheduled until then."},
     "partitionkey": {"type": "string", "minLength": 1},
     "correlationid": {"type": "string", "minLength": 1, "description": "The conversation that the event belongs to."},
     "causationid": {"type": "string", "minLength": 1, "description": "The id of the event that caused this one."},
@@ -94,7 +95,12 @@ def _problem_schema() -> Schema:
             "detail": {"type": "string", "description": "A sentence for a person: what is wrong and what to do."},
             "code": {"enum": codes, "description": "For programs; a code keeps its meaning and its status."},
         },
-        {"errors": array_schema(reference("Violation")), "outcome": _OUTCOME},
+        {
+            "errors": array_schema(reference("Violation")),
+            "outcome": _OUTCOME,
+            "count": COUNT | {"description": "Of a deletion that is to be confirmed: how many would go."},
+            "confirm": {"type": "string", "description": "The token that confirms it, for a minute."},
+        },
         description="Problem details (RFC 9457).",
         examples=[
             {
@@ -202,14 +208,20 @@ _LOG_SCHEMAS: Final[Schema] = {
     ),
 }
 
+_POSITION_OR_NULL: Final[Schema] = {
+    "anyOf": [reference("Position"), {"type": "null"}],
+    "description": "null of an event that is scheduled.",
+}
+
 _PUBLISH_SCHEMAS: Final[Schema] = {
     "Receipt": object_schema(
         {
             "id": {"type": "string"},
-            "position": reference("Position"),
+            "position": _POSITION_OR_NULL,
             "durability": DURABILITY | {"description": "How safe the event was when the receipt was written."},
             "duplicate": {"type": "boolean", "description": "The event was stored before; this is its first receipt."},
         },
+        {"scheduled": reference("ScheduledReceipt")},
         examples=[EXAMPLE_RECEIPT],
     ),
     "BatchResult": object_schema(
@@ -241,10 +253,15 @@ _PUBLISH_SCHEMAS: Final[Schema] = {
         {
             "status": {"const": "ok"},
             "id": {"type": "string"},
-            "position": reference("Position"),
+            "position": _POSITION_OR_NULL,
             "durability": DURABILITY,
             "duplicate": {"type": "boolean"},
-        }
+        },
+        {"scheduled": reference("ScheduledReceipt")},
+    ),
+    "ScheduledReceipt": object_schema(
+        {"id": {"type": "string", "description": "What it is cancelled by."}, "deliverat": TIME},
+        description="The event is not in the log yet: it is stored beside it until its time.",
     ),
     "BatchError": object_schema(
         {

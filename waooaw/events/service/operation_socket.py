@@ -1,4 +1,4 @@
-"""One socket of the subprotocol ``wowevent.v1``: publishes with receipts, and a stream that is asked for.
+"""One socket of the subprotocol ``wowevent.v1``: publishes with receipts, a stream and consumers that are asked for.
 
 Rule 1: operations are begun in the order in which they came; each is answered under its id.
 Rule 2: a client that does not take its answers is not read from: what it has in flight is bounded.
@@ -15,10 +15,12 @@ from aiohttp import WSCloseCode
 from waooaw.events.cursor import encode_cursor
 from waooaw.events.errors import InvalidParameterError, InvalidRequestError, StreamOpenError, WowEventError
 from waooaw.events.pattern import PatternSet
-from waooaw.events.service.framings import WEBSOCKET_PING, message_frame
+from waooaw.events.service.delivering import settled_json
+from waooaw.events.service.framings import WEBSOCKET_PING, message_frame, result_frame
 from waooaw.events.service.parameters import bound_at
 from waooaw.events.service.problems import problem
 from waooaw.events.service.publishing import batch_result
+from waooaw.events.service.socket_consumers import SocketConsumers
 from waooaw.events.service.websocket_messages import Operation, OperationError, read_operation
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from waooaw.events.bus.stream import Stream
     from waooaw.events.event import Entry
     from waooaw.events.service.context import Context
+    from waooaw.events.service.delivering import Outcomes
     from waooaw.events.service.framings import WebSocketFraming
     from waooaw.events.service.socket_sink import SocketSink
 
@@ -45,15 +48,30 @@ EVENTS_IN_FLIGHT_MAX: Final = 1000
 so that one is read while the other is stored; a thousand refusals take a megabyte or two.
 """
 
+OUTCOMES_IN_FLIGHT_MAX: Final = 4000
+"""Outcomes of one socket that wait for their answers before it is read again: a few settles of the largest kind, so
+that the next is read while one is stored.
+"""
+
+DRAIN_SETTLE_SECONDS: Final = 0.8
+"""How long a member may settle what it holds while the service goes: within what a drain waits for sockets."""
+
+MOVE_SETTLE_SECONDS: Final = 30.0
+"""The same where a connection is only asked to move: as long as the usual lease, so that work is not done twice."""
+
 
 class OperationSocket:
     """Carries out what a client asks for."""
 
     __slots__ = (
+        "_consumers",
         "_context",
         "_events_in_flight",
         "_framing",
+        "_leaving",
+        "_outcomes_in_flight",
         "_response",
+        "_room",
         "_running",
         "_sink",
         "_stream_id",
@@ -76,8 +94,12 @@ class OperationSocket:
         self._response = response
         self._running: set[asyncio.Task[object]] | None = None
         self._events_in_flight = 0
+        self._outcomes_in_flight = 0
+        self._room: asyncio.Future[None] | None = None
         self._stream_id: str | None = None
         self.stream: Stream[bytes] | None = None
+        self._consumers: SocketConsumers | None = None
+        self._leaving: asyncio.TimerHandle | None = None
 
     async def receive(self, message: str | bytes) -> None:
         """Carry out one message, or begin to."""
@@ -102,6 +124,10 @@ class OperationSocket:
                 await self._open_stream(operation)
             case "stop":
                 self._stop(operation)
+            case "consume":
+                self._answer(operation.id, await self._all_consumers().consume(operation))
+            case "settle":
+                await self._begin_settle(operation)
             case _:
                 self._answer(operation.id, {})
 
@@ -169,6 +195,41 @@ class OperationSocket:
         self.stream = None
         self._answer(operation.id, {"cursor": cursor})
 
+    # Consuming --------------------------------------------------------------------------------------------------------
+
+    def _all_consumers(self) -> SocketConsumers:
+        """Return the members that this socket is. Most sockets are none, so that they have no such thing."""
+        if self._consumers is None:
+            self._consumers = SocketConsumers(self.bus, self._sink, self._refuse)
+        return self._consumers
+
+    async def _begin_settle(self, operation: Operation) -> None:
+        consumers = self._all_consumers()
+        name, outcomes = consumers.read_settle(operation)
+        self._outcomes_in_flight += len(outcomes)
+        self._start(self._settle(consumers, operation.id, name, outcomes), "settle")
+        while self._outcomes_in_flight > OUTCOMES_IN_FLIGHT_MAX:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    async def _settle(
+        self, consumers: SocketConsumers, operation_id: str | None, name: str, outcomes: Outcomes
+    ) -> None:
+        try:
+            answers = await consumers.settle(name, outcomes)
+        except WowEventError as error:
+            self._refuse(operation_id, error)
+        else:
+            self._sink.write(result_frame(operation_id, settled_json(answers)))
+        finally:
+            self._outcomes_in_flight -= len(outcomes)
+            if self._room is not None and not self._room.done():
+                self._room.set_result(None)
+        if self._leaving is not None and not consumers.held:
+            self._leaving.cancel()
+            self._leaving = None
+            self._close_later(WSCloseCode.SERVICE_RESTART)
+
     # Answering --------------------------------------------------------------------------------------------------------
 
     def _answer(self, operation_id: str | None, result: dict[str, Any]) -> None:
@@ -188,12 +249,19 @@ class OperationSocket:
             self._sink.write(WEBSOCKET_PING if self.stream is None else self._framing.cursor(self.stream.cursor))
 
     def leave(self, retry_after_seconds: float) -> None:
-        """Tell the cursor and when to come back, and close."""
+        """Tell the cursor and when to come back, and close; a member first gets time to settle what it holds."""
         cursor = None
         if self.stream is not None:
             self.stream.close()
             cursor = self.stream.cursor
         self._sink.write(self._framing.closing(cursor, retry_after_seconds))
+        if self._consumers is not None:
+            self._consumers.stop()
+            if self._consumers.held:
+                seconds = DRAIN_SETTLE_SECONDS if self._context.is_draining else MOVE_SETTLE_SECONDS
+                loop = asyncio.get_running_loop()
+                self._leaving = loop.call_later(seconds, self._close_later, WSCloseCode.SERVICE_RESTART)
+                return
         self._close_later(WSCloseCode.SERVICE_RESTART)
 
     def break_off(self, code: WSCloseCode, reason: str) -> None:
@@ -215,8 +283,15 @@ class OperationSocket:
         return self._running
 
     async def close(self) -> None:
-        """End the stream, and let what was accepted be stored. Its answers go nowhere if the client is gone."""
+        """End the stream and the members, and let what was accepted be stored.
+
+        Its answers go nowhere if the client is gone. What members hold goes back at once, behind what they settled.
+        """
         if self.stream is not None:
             self.stream.close()
+        if self._leaving is not None:
+            self._leaving.cancel()
+        if self._consumers is not None:
+            self._start(self._consumers.close(), "close members")
         if self._running:
             await asyncio.wait(self._running)

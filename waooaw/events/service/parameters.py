@@ -51,6 +51,10 @@ class Parameters:
             raise _error(InvalidParameterError, name, f"the parameter {name} is given {len(values)} times")
         return values[0] if values else None
 
+    def several(self, name: str) -> list[str] | None:
+        """Return the values of a parameter that may come more than once, or None."""
+        return self._query.getall(name, []) or None
+
     def integer(self, name: str, default: int, *, minimum: int, maximum: int) -> int:
         """Return a whole number within its bounds."""
         text = self.one(name)

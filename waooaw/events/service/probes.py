@@ -14,6 +14,7 @@ from waooaw.events.outages import EngineUnavailableError
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.parameters import Parameters
 from waooaw.events.service.representations import json_response
+from waooaw.events.service.subscription_metrics import key_of
 from waooaw.events.settings import SETTINGS
 from waooaw.events.timestamp import format_timestamp
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 STUCK_SECONDS: Final = 60.0
 """An append takes milliseconds; one that has been running for this long will not end, and a restart is the cure."""
+
+DEAD_LETTERS_SHOWN_MAX: Final = 20
+"""Subscriptions named for their dead letters, those with most of them."""
 
 
 def health_members(context: Context) -> tuple[int, dict[str, Any]]:
@@ -112,8 +116,24 @@ def _details(context: Context) -> dict[str, Any]:
         details["warnings"] = engine.pop("warnings", [])
         details["engine"] = engine
         details["deduplication_seconds"] = context.bus.store.state().deduplication_seconds
+        details["dead_letters"] = _dead_letters(context)
         details["buses"] = {name: _bus_details(bus) for name, bus in context.buses.items()}
     return details
+
+
+def _dead_letters(context: Context) -> dict[str, Any]:
+    """Return how many dead letters there are, and the subscriptions that have most of them."""
+    seen = [] if context.watch is None else [item for item in context.watch.seen() if item.info.queue.counts.dead]
+    seen.sort(key=lambda item: item.info.queue.counts.dead, reverse=True)
+    oldest_ms = min((since for item in seen if (since := item.info.queue.oldest_dead_ms) is not None), default=None)
+    age_seconds = None if oldest_ms is None else max(context.clock.now_ms() - oldest_ms, 0) / 1000
+    return {
+        "total": sum(item.info.queue.counts.dead for item in seen),
+        "oldest_seconds": age_seconds,
+        "subscriptions": {
+            key_of(item.bus, item.info.name): item.info.queue.counts.dead for item in seen[:DEAD_LETTERS_SHOWN_MAX]
+        },
+    }
 
 
 def _bus_details(bus: EventBus) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from waooaw.events.errors import (
+    ConfirmationRequiredError,
     HeadersTooLargeError,
     InvalidRequestError,
     MethodNotAllowedError,
@@ -59,6 +60,8 @@ def problem(error: WowEventError) -> dict[str, Any]:
         ]
     if isinstance(error, UnavailableError):
         members["outcome"] = error.outcome
+    if isinstance(error, ConfirmationRequiredError):
+        members |= {"count": error.count, "confirm": error.confirm}
     return members
 
 

@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from waooaw.events.service.context import CONTEXT
-from waooaw.events.service.representations import JSON, json_response
+from waooaw.events.service.representations import JSON
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -35,10 +35,15 @@ _encode: Final = msgspec.json.encode
 
 def prompt_response(request: web.Request, members: dict[str, Any]) -> web.StreamResponse:
     """Return an answer in JSON with status 200. For the handler's last step: what it looks at may change later."""
+    return prompt_text(request, _encode(members))
+
+
+def prompt_text(request: web.Request, text: bytes) -> web.StreamResponse:
+    """Return an answer of JSON that is encoded already; otherwise as `prompt_response`."""
     context = request.app[CONTEXT]
     if _says_nothing_of_the_connection(request, context):
-        return _PromptResponse(_encode(members), context.clock.now_ms() // 1000)
-    return json_response(members)
+        return _PromptResponse(text, context.clock.now_ms() // 1000)
+    return web.Response(body=text, content_type=JSON)
 
 
 def _says_nothing_of_the_connection(request: web.Request, context: Context) -> bool:

@@ -74,7 +74,7 @@ async def get_event(request: web.Request) -> web.Response:
     bus = request.app[CONTEXT].bus_for(request)
     mode = Parameters(request.query, ("mode",)).choice("mode", ("structured", "binary"))
     media_type = JSON if mode == "binary" else negotiated(request, JSON, EVENT)
-    event = await bus.store.get(_position(request.match_info["position"]))
+    event = await bus.store.get(position_of_path(request))
     if mode == "binary":
         headers, body = write_binary(event.body)
         headers["Content-Length"] = str(len(body))  # aiohttp leaves a 0 out of what it answers to HEAD
@@ -84,9 +84,10 @@ async def get_event(request: web.Request) -> web.Response:
     return web.Response(body=_item_json(event), content_type=JSON)
 
 
-def _position(text: str) -> Position:
+def position_of_path(request: web.Request) -> Position:
+    """Return the position that a path names; raises `InvalidParameterError` for what is none."""
     try:
-        return parse_position(text)
+        return parse_position(request.match_info["position"])
     except InvalidParameterError as error:
         violation = Violation("#/path/position", error.detail, error.code)
         raise InvalidParameterError(error.detail, errors=(violation,)) from None

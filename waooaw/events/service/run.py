@@ -26,6 +26,7 @@ from waooaw.events.service.log_lines import configure_logging
 from waooaw.events.service.prompt_route import PromptRoute
 from waooaw.events.service.publishing import publish
 from waooaw.events.service.replica import Replica
+from waooaw.events.service.subscription_watch import SubscriptionWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -143,6 +144,8 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> tuple[Context, Li
     if context.engine is not None:
         context.replica = Replica(context, context.engine, RandomIdentifiers().new_token())
         await context.replica.open(stack)
+        context.watch = SubscriptionWatch(context)
+        stack.push_async_callback(_cancelled, asyncio.create_task(context.watch.run(), name="watch subscriptions"))
     await listener.listen()
     stack.callback(listener.close)
     stack.push_async_callback(_cancelled, asyncio.create_task(listener.watch(), name="watch connections"))

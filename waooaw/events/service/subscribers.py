@@ -1,17 +1,23 @@
-"""How those who read the bus do, by fixed thresholds: *healthy* below 1 s behind, *unhealthy* above 5 s."""
+"""How those who read the bus do, by fixed thresholds.
+
+Streams: *healthy* below 1 s behind, *unhealthy* above 5 s. Subscriptions: `waooaw.events.bus.subscription_health`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from waooaw.events.bus.subscription_health import HEALTHY_SECONDS, UNHEALTHY_ERROR_RATE, UNHEALTHY_SECONDS
 from waooaw.events.position import position_milliseconds
+from waooaw.events.service.subscription_metrics import key_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from waooaw.events.bus.stream import Stream
     from waooaw.events.service.context import Context
+    from waooaw.events.service.subscription_watch import Watched
 
-HEALTHY_SECONDS: Final = 1.0
-UNHEALTHY_SECONDS: Final = 5.0
 WORST_MAX: Final = 20
 
 
@@ -22,10 +28,10 @@ def health_of(lag_seconds: float) -> str:
     return "degraded" if lag_seconds <= UNHEALTHY_SECONDS else "unhealthy"
 
 
-def subscriber_members(context: Context) -> dict[str, Any]:
-    """Return ``subscribers`` of the metrics: streams that are open, counted by health, and the worst by name."""
+def subscriber_members(context: Context, watched: Sequence[Watched]) -> dict[str, Any]:
+    """Return ``subscribers`` of the metrics: open streams and subscriptions by health, and the worst by name."""
     counts = {"healthy": 0, "degraded": 0, "unhealthy": 0, "unknown": 0}
-    behind: list[tuple[float, str]] = []
+    worst: list[tuple[float, dict[str, Any]]] = []
     active = {name for name, bus in context.buses.items() if bus.metrics.delivery_rate().count}
     for number, opened in enumerate(context.streams):
         if opened.stream is None:
@@ -34,14 +40,22 @@ def subscriber_members(context: Context) -> dict[str, Any]:
         word = health_of(lag_seconds)
         counts[word if lag_seconds or opened.bus.name in active else "unknown"] += 1
         if word == "unhealthy":
-            behind.append(
-                (lag_seconds, f"stream {number} of {', '.join(map(str, opened.stream.patterns.patterns[:5]))}")
-            )
-    worst = [
-        {"name": name, "error_rate": 0.0, "p95": lag_seconds, "reason": f"{lag_seconds:.1f} s behind the log"}
-        for lag_seconds, name in sorted(behind, reverse=True)[:WORST_MAX]
-    ]
-    return {"total": sum(counts.values()), "health": counts, "unhealthy": worst}
+            name = f"stream {number} of {', '.join(map(str, opened.stream.patterns.patterns[:5]))}"
+            worst.append(_unhealthy(name, 0.0, lag_seconds, f"{lag_seconds:.1f} s behind the log"))
+    for item in watched:
+        health = item.health
+        counts[health.word] += 1
+        if health.word == "unhealthy":
+            name = f"subscription {key_of(item.bus, item.info.name)}"
+            worst.append(_unhealthy(name, health.error_rate, health.p95, health.reason))
+    worst.sort(key=lambda scored: scored[0], reverse=True)
+    return {"total": sum(counts.values()), "health": counts, "unhealthy": [members for _, members in worst[:WORST_MAX]]}
+
+
+def _unhealthy(name: str, error_rate: float, p95: float | None, reason: str) -> tuple[float, dict[str, Any]]:
+    """Return how bad it is, in times of the thresholds, and how it is told."""
+    badness = max(error_rate / UNHEALTHY_ERROR_RATE, (p95 or 0.0) / UNHEALTHY_SECONDS)
+    return badness, {"name": name, "error_rate": error_rate, "p95": p95, "reason": reason}
 
 
 def _lag_seconds(stream: Stream[Any], context: Context) -> float:

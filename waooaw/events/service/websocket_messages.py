@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -16,14 +16,20 @@ from waooaw.events.errors import (
     Violation,
     WowEventError,
 )
+from waooaw.events.service.typed_json import decode_typed
+
+Value = TypeVar("Value")
+Default = TypeVar("Default")
 
 _FIELDS: Final[dict[str, frozenset[str]]] = {
     "publish": frozenset({"event", "events"}),
     "stream": frozenset({"patterns", "from", "filter"}),
     "stop": frozenset(),
+    "consume": frozenset({"subscription", "credit", "member"}),
+    "settle": frozenset({"subscription", "outcomes"}),
     "ping": frozenset(),
 }
-_NOT_YET: Final = frozenset({"consume", "settle", "filter"})
+_NOT_YET: Final = frozenset({"filter"})
 
 ID_LENGTH_MAX: Final = 255
 
@@ -57,6 +63,12 @@ class Operation:
             message = f"{name} must be {rule}"
             raise _error(InvalidParameterError, name, message) from None
 
+    def typed(self, name: str, decoder: msgspec.json.Decoder[Value], default: Default) -> Value | Default:
+        """Return a field as a decoder reads it, or a default where it is absent; raises `InvalidParameterError`."""
+        if name not in self.fields:
+            return default
+        return decode_typed(decoder, self.fields[name], pointer=f"#/{name}")
+
 
 def read_operation(text: str | bytes) -> Operation:
     """Take a message apart; raises `OperationError`."""
@@ -89,9 +101,6 @@ def _text(raw: msgspec.Raw | None, name: str) -> str | None:
 
 
 def _check(name: str | None, fields: dict[str, msgspec.Raw]) -> None:
-    if name in _NOT_YET:
-        message = f"the operation {name} is not available in this release"
-        raise _error(NotAvailableFieldError, "op", message)
     known = _FIELDS.get(name or "")
     if known is None:
         message = f"op must be one of {', '.join(_FIELDS)}"
