@@ -71,12 +71,14 @@ def closed_loop(
     content_type: str,
     body: bytes,
     check: Callable[[bytes], None] | None = None,
+    *,
+    path: str = EVENTS_PATH,
 ) -> Window:
     """Drive `server` with POSTs of one body for one round and return their rate; each of them was answered 200.
 
     `check` is given the first answer on each connection and raises BenchError where it is not what is measured.
     """
-    request = post(server, EVENTS_PATH, content_type, body)
+    request = post(server, path, content_type, body)
     return run_load(lambda: _drive(server, plan, request, check))
 
 

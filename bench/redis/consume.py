@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import itertools
 import json
 import os
@@ -11,12 +10,13 @@ import shutil
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from bench.errors import BenchError
 from bench.load import EVENTS_PATH, Window
 from bench.real_events import real_events
 from bench.receipts import post_once
+from bench.redis.calls import call
 from bench.redis.consume_socket import ACKS, CREDIT, consume
 from bench.redis.redis_server import redis_costs, running_redis, windows_of
 from bench.report import Context, Figure, Report, Target, ratio
@@ -42,7 +42,6 @@ _FASTSTREAM: Final = "FastStream, Redis group"
 _NATS_TARGET: Final = Target(comparison=">=", bound=2.0)
 _FASTSTREAM_TARGET: Final = Target(comparison=">=", bound=5.0)
 _GRACE_SECONDS: Final = 120.0
-_HTTP_SECONDS: Final = 30
 
 
 def run(context: Context) -> Report:
@@ -100,30 +99,16 @@ def run(context: Context) -> Report:
 def _of_the_bus(bus: Server, subscription: str, events: Sequence[bytes]) -> Window:
     """Make a subscription, publish a round's events, take and ack them; compare with what the service counted."""
     path = f"/v1/subscriptions/{subscription}"
-    _call(bus, "PUT", path, {"patterns": ["github.*"]})
+    call(bus, "PUT", path, {"patterns": ["github.*"]})
     body = b"\n".join(events) + b"\n"
     for _ in range(_COUNT // _EVENTS):
         post_once(bus, EVENTS_PATH, "application/x-ndjson", body)
     window = consume(bus, subscription, _COUNT)
-    counts = _call(bus, "GET", path)["counts"]
+    counts = call(bus, "GET", path)["counts"]
     if counts["acked"] != _COUNT or counts["matched"] != _COUNT:
         raise BenchError(f"{_COUNT} events were taken and acked, the subscription counts {counts}")
-    _call(bus, "DELETE", path)
+    call(bus, "DELETE", path)
     return window
-
-
-def _call(bus: Server, method: str, path: str, members: object = None) -> Any:  # noqa: ANN401 - JSON
-    connection = http.client.HTTPConnection(HOST, bus.port, timeout=_HTTP_SECONDS)
-    try:
-        body = None if members is None else json.dumps(members)
-        connection.request(method, path, body, {} if body is None else {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        answer = response.read()
-    finally:
-        connection.close()
-    if response.status >= http.client.BAD_REQUEST:
-        raise BenchError(f"{method} {path} answered {response.status}: {answer!r}")
-    return json.loads(answer) if answer else None
 
 
 def _of_a_peer(module: str, port: int, lines: Path, count: int, core: int | None) -> Window:
