@@ -102,9 +102,7 @@ def test_an_unknown_bus_is_told(route: Route, shared: ServiceProcess) -> None:
 
 def test_routes_to_come_are_told_on_every_bus(shared: ServiceProcess) -> None:
     """A route that this release does not serve is not available under a bus's name either; nonsense is not found."""
-    codes = [
-        call(shared.url, "GET", f"{NAMED}/{rest}").json()["code"] for rest in ("subscriptions", "replays/1", "nonsense")
-    ]
+    codes = [call(shared.url, "GET", f"{NAMED}/{rest}").json()["code"] for rest in ("schemas", "replays/1", "nonsense")]
 
     assert codes == ["not_available", "not_available", "not_found"]
 

@@ -56,6 +56,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         yield running
 
 
+def filled(path: str) -> str:
+    """A path with something for each of its parts."""
+    parts = {"position": "1-0", "bus": "default", "name": "described", "id": "1-1"}
+    return path.format_map(parts)
+
+
 # The document itself --------------------------------------------------------------------------------------------------
 
 
@@ -98,9 +104,8 @@ def test_examples_fit_their_schemas(name: str) -> None:
 def test_parameters_are_those_that_the_call_knows(route: Route, service: ServiceProcess) -> None:
     """The query parameters described are those that the call knows: it says itself which it knows."""
     headers = SOCKET_HEADERS if route.name.startswith("openWebSocket") else {}
-    path = route.path.replace("{position}", "1-0").replace("{bus}", "default")
 
-    answer = call(service.url, route.method, f"{path}?nonsense=1", headers)
+    answer = call(service.url, route.method, f"{filled(route.path)}?nonsense=1", headers)
 
     known = re.search(r"this call knows (.+)$", answer.json()["detail"])
     parameters = OPERATIONS[route.method, route.path].get("parameters", [])
@@ -171,6 +176,48 @@ def posted(name: str, status: int, media_type: str, body: bytes, **headers: str)
     return Request(name, status, "/v1/events", method="POST", headers=spelled, body=body)
 
 
+def told(name: str, status: int, route: str, value: object = None, method: str = "POST") -> Request:
+    headers = {} if value is None else {"Content-Type": JSON}
+    return Request(name, status, route, "", method, headers, None if value is None else as_json(value))
+
+
+SUBSCRIPTION = "/v1/subscriptions/{name}"
+DEAD_LETTERS = f"{SUBSCRIPTION}/dead-letters"
+LATER = {**GOOD, "deliverat": "2099-01-01T00:00:00Z"}
+TOKEN = "0123456789abcdef.1-0.0123456789abcdef"
+
+SUBSCRIBING = [
+    told("subscription made", 201, SUBSCRIPTION, {"patterns": ["*"], "retry": {"max_attempts": 1}}, "PUT"),
+    told("subscription put", 200, SUBSCRIPTION, {"patterns": ["*"], "retry": {"max_attempts": 1}}, "PUT"),
+    told("subscription refused", 409, SUBSCRIPTION, {"patterns": ["*"], "ordering": "key"}, "PUT"),
+    told("subscription malformed", 400, SUBSCRIPTION, {"pattern": "*"}, "PUT"),
+    Request("subscriptions", 200, "/v1/subscriptions"),
+    Request("subscriptions of a bus", 200, "/v1/buses/{bus}/subscriptions"),
+    Request("subscriptions of no bus", 404, "/v1/buses/{bus}/subscriptions", bus="nobody"),
+    posted("to be claimed", 200, BATCH, as_json([GOOD, GOOD])),
+    told("claim", 200, f"{SUBSCRIPTION}/claim", {"max": 1, "member": "w1"}),
+    told("claim malformed", 400, f"{SUBSCRIPTION}/claim", {"max": 0}),
+    told("settle", 200, f"{SUBSCRIPTION}/settle", {"outcomes": [{"token": TOKEN, "outcome": "ack"}]}),
+    Request("subscription", 200, SUBSCRIPTION),
+    Request("subscription in detail", 200, SUBSCRIPTION, "?details=true"),
+    Request("HEAD of a subscription", 200, SUBSCRIPTION, method="HEAD"),
+    told("pause", 200, f"{SUBSCRIPTION}/pause"),
+    told("resume", 200, f"{SUBSCRIPTION}/resume"),
+    told("seek", 200, f"{SUBSCRIPTION}/seek", {"to": "earliest"}),
+    told("seek malformed", 400, f"{SUBSCRIPTION}/seek", {"to": "x"}),
+    Request("dead letters", 200, DEAD_LETTERS, "?reason=rejected&type=a.*&type=b&id=1-1&limit=5"),
+    Request("no dead letter", 404, f"{DEAD_LETTERS}/{{id}}"),
+    Request("purge to be confirmed", 409, DEAD_LETTERS, "?from=2026-01-01T00:00:00Z", "DELETE"),
+    told("redrive", 200, f"{DEAD_LETTERS}/redrive", {"dry_run": True}),
+    told("redrive malformed", 400, f"{DEAD_LETTERS}/redrive", {"rate": 0}),
+    posted("for later", 200, JSON, as_json(LATER)),
+    posted("for now and for later", 200, BATCH, as_json([GOOD, LATER])),
+    Request("schedule", 200, "/v1/scheduled", "?limit=1"),
+    Request("nothing scheduled", 404, "/v1/scheduled/{id}"),
+    Request("nothing to cancel", 404, "/v1/scheduled/{id}", method="DELETE"),
+    Request("no deliveries", 404, "/v1/events/{position}/deliveries"),
+]
+
 REQUESTS = [
     posted("one", 200, JSON, as_json(GOOD)),
     posted("structured", 200, EVENT, as_json(GOOD)),
@@ -215,6 +262,7 @@ REQUESTS = [
     Request("socket of no bus", 404, "/v1/buses/{bus}/ws", bus="nobody"),
     Request("publish to a bus", 200, "/v1/buses/{bus}/events", "", "POST", {"Content-Type": JSON}, as_json(GOOD)),
     Request("publish to no bus", 404, "/v1/buses/{bus}/events", "", "POST", {}, as_json(GOOD), bus="nobody"),
+    *SUBSCRIBING,
     Request("buses", 200, "/v1/buses"),
     Request("replicas", 200, "/v1/cluster"),
     Request("description", 200, "/v1/openapi.json"),
@@ -231,13 +279,59 @@ REQUESTS = [
 def test_answers_fit_the_description(request_: Request, service: ServiceProcess) -> None:
     """What a real service answers has a described status, media type and shape, and no member that is not described."""
     path = request_.route
-    path = path.replace("{position}", request_.path) if "{position}" in path else path + request_.path
-    path = path.replace("{bus}", request_.bus)
+    path = path.replace("{position}", request_.path) if path.endswith("{position}") else path + request_.path
+    path = filled(path.replace("{bus}", request_.bus))
 
     answer = call(service.url, request_.method, path, request_.headers, request_.body)
 
     assert answer.status == request_.status, answer.body
     check(request_.method, request_.route, answer)
+
+
+def test_the_course_of_an_event_fits_the_description(service: ServiceProcess) -> None:
+    """What is answered about one event from its claim to its burial fits: delivery, details, reports, dead letter."""
+    name, json_type = "course", {"Content-Type": JSON}
+    at = f"/v1/subscriptions/{name}"
+    call(service.url, "PUT", at, json_type, as_json({"patterns": ["course.*"]}))
+    event = {**GOOD, "type": "course.event"}
+    position = call(service.url, "POST", "/v1/events", json_type, as_json(event)).json()["position"]
+
+    def checked(method: str, route: str, rest: str = "", value: object = None) -> Any:  # noqa: ANN401 - whatever JSON has
+        path = route.replace("{name}", name).replace("{position}", position) + rest
+        answer = call(service.url, method, path, json_type, None if value is None else as_json(value))
+        assert answer.status == 200, answer
+        check(method, route, answer)
+        return answer.json()
+
+    def settled(word: str) -> None:
+        (delivery,) = checked("POST", f"{SUBSCRIPTION}/claim", "", {"wait_seconds": 5})["deliveries"]
+        outcomes = [{"token": delivery["token"], "outcome": word, "delay_seconds": 0, "reason": "r"}]
+        checked("POST", f"{SUBSCRIPTION}/settle", "", {"outcomes": outcomes})
+
+    settled("nack")
+    settled("nack")
+    assert checked("GET", SUBSCRIPTION, "?details=true")["suspected_poison"] is not None
+    checked("GET", "/v1/events/{position}/deliveries")
+    settled("reject")
+    (letter,) = checked("GET", DEAD_LETTERS)["items"]
+    answer = call(service.url, "GET", f"{at}/dead-letters/{letter['id']}")
+    check("GET", f"{DEAD_LETTERS}/{{id}}", answer)
+    assert checked("GET", "/v1/events/{position}/deliveries")["items"][0]["subscription"] == name
+    checked("POST", f"{DEAD_LETTERS}/redrive", "", {"dry_run": True})
+    confirm = call(service.url, "DELETE", f"{at}/dead-letters").json()["confirm"]
+    assert checked("DELETE", DEAD_LETTERS, f"?confirm={confirm}") == {"purged": 1}
+    assert call(service.url, "DELETE", at).status == 204
+
+
+def test_a_scheduled_event_fits_the_description(service: ServiceProcess) -> None:
+    """So does what is answered about an event for later."""
+    receipt = call(service.url, "POST", "/v1/events", {"Content-Type": JSON}, as_json(LATER)).json()
+    target = f"/v1/scheduled/{receipt['scheduled']['id']}"
+    check("GET", "/v1/scheduled/{id}", call(service.url, "GET", target))
+    check("GET", "/v1/scheduled", call(service.url, "GET", "/v1/scheduled"))
+    answer = call(service.url, "DELETE", target)
+    assert answer.status == 204
+    assert "204" in OPERATIONS["DELETE", "/v1/scheduled/{id}"]["responses"]
 
 
 @pytest.mark.parametrize("accept", [JSON, EVENT])
@@ -256,8 +350,7 @@ def test_answers_of_a_disabled_bus_fit_the_description(tmp_path_factory: pytest.
     """With the bus switched off, every call still answers as described."""
     with ServiceProcess(tmp_path_factory.mktemp("disabled"), {"EVENT_BUS_ENABLED": "false"}) as disabled:
         for method, route in OPERATIONS:
-            path = route.replace("{position}", "1-0").replace("{bus}", "default")
-            answer = call(disabled.url, method, path, SOCKET_HEADERS)
+            answer = call(disabled.url, method, filled(route), SOCKET_HEADERS)
 
             expected = 200 if route in {"/health", "/ready", "/metrics", "/v1/openapi.json"} else 503
             assert answer.status == expected, (route, answer.body)
@@ -266,8 +359,17 @@ def test_answers_of_a_disabled_bus_fit_the_description(tmp_path_factory: pytest.
 
 # Generated requests ---------------------------------------------------------------------------------------------------
 
-GENERATED = {"publishEvents": 150, "listEvents": 100, "getEvent": 50, "getHealth": 20, "getMetrics": 20}
+GENERATED = {
+    **{"publishEvents": 150, "listEvents": 100, "getEvent": 50, "getHealth": 20, "getMetrics": 20},
+    **{"putSubscription": 60, "claimDeliveries": 40, "settleDeliveries": 40, "redriveDeadLetters": 40},
+    **{"listDeadLetters": 30, "listScheduled": 20},
+}
 """Requests generated for each call, valid ones and broken ones. Streams do not end, so they are not among them."""
+
+USUAL = dict.fromkeys(
+    ("getEvent", "claimDeliveries", "settleDeliveries", "redriveDeadLetters", "listDeadLetters"), 404
+) | {"putSubscription": 201}
+"""What valid requests are answered mostly, where that is not 200: they name what is not there."""
 
 CHECKS = [
     checks.content_type_conformance,
@@ -305,5 +407,5 @@ def test_generated_requests_are_answered_as_described(
             case.validate_response(response, checks=CHECKS)
 
         run()
-    usual = 400 if mode is schemathesis.GenerationMode.NEGATIVE else 404 if name == "getEvent" else 200
+    usual = 400 if mode is schemathesis.GenerationMode.NEGATIVE else USUAL.get(name, 200)
     assert usual in statuses, f"the requests generated were answered {statuses}: they tested little"

@@ -128,7 +128,6 @@ BAD_OPERATIONS: Final[list[tuple[str, bytes, str | None, str, str]]] = [
     ("no op", b'{"id":"x"}', "x", "invalid_request", "#/op"),
     ("op a number", b'{"op":1,"id":"x"}', "x", "invalid_parameter", "#/op"),
     ("unknown op", b'{"op":"dance","id":"x"}', "x", "invalid_request", "#/op"),
-    ("op of later", b'{"op":"consume","id":"x","subscription":"s"}', "x", "not_available", "#/op"),
     ("id a number", b'{"op":"ping","id":1}', None, "invalid_parameter", "#/id"),
     ("id too long", b'{"op":"ping","id":"%b"}' % (b"x" * 256), None, "invalid_parameter", "#/id"),
     ("id surrogate", rb'{"op":"ping","id":"\ud800"}', None, "malformed_json", "#"),

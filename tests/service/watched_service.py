@@ -37,9 +37,9 @@ class WatchedService(ServiceProcess):
         return message
 
     def count(self, result: dict[str, Any]) -> None:
-        """Count what the answer to a publish says was stored."""
+        """Count what the answer to a publish says was stored; what is scheduled is not yet."""
         receipts = result.get("results", [result])
-        self.accepted += sum(1 for receipt in receipts if "position" in receipt and not receipt["duplicate"])
+        self.accepted += sum(1 for receipt in receipts if receipt.get("position") and not receipt.get("duplicate"))
 
     def peak_memory_bytes(self) -> int:
         """The most memory that the process has had so far (Linux: VmHWM, in KiB)."""
