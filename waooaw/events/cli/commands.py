@@ -22,7 +22,9 @@ EXIT_AWAY: Final = 3
 EXIT_INTERRUPTED: Final = 130
 """128 and the number of SIGINT, as shells count."""
 
-NAMES: Final = ("serve", "publish", "tail", "events", "status", "epoch")
+NAMES: Final = (
+    "serve", "publish", "tail", "events", "status", "sub", "consume", "dlq", "scheduled", "why", "epoch"
+)  # fmt: skip
 """In the order in which one meets them."""
 
 WITHOUT_SERVICE: Final = frozenset({"serve", "epoch"})
@@ -83,7 +85,7 @@ class CommandGroup(click.Group):
 @click.version_option(package_name="wowevent", message="wowevent %(version)s")
 @click.pass_context
 def commands(context: click.Context, /, url: str | None) -> None:
-    """An event bus for software agents: run the service, publish events, watch and read them.
+    """An event bus for software agents: run the service, publish events, watch, read and consume them.
 
     All commands but serve and epoch find the service by --url or WOWEVENT_URL. Exit codes: 0 done, 1 refused or
     degraded, 2 called wrongly, 3 the service is away.

@@ -6,22 +6,26 @@ import asyncio
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
 
 from waooaw.events.cli.commands import EXIT_AWAY, EXIT_OK, EXIT_REFUSED
 from waooaw.events.cli.service_address import PUBLISHING_PATIENCE_SECONDS, bus_option, reached, url_option
+from waooaw.events.cli.time_parameter import TimeParameter
+from waooaw.events.delivery_attributes import PRIORITY_LEVELS
 from waooaw.events.errors import UnsupportedMediaTypeError, WowEventError
 from waooaw.events.json_text import read_json
 from waooaw.events.media_type import MediaType
 from waooaw.events.position import format_position
+from waooaw.events.receipt import ScheduledReceipt
+from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
     from waooaw.events.receipt import Receipt
 
-RESERVED = frozenset({"id", "source", "type", "subject", "data", "data_base64", "specversion"})
+RESERVED: Final = frozenset({"id", "source", "type", "subject", "data", "data_base64", "specversion"})
 """Members of an event that have an option of their own, or that nobody needs to give."""
 
 
@@ -34,11 +38,23 @@ class Parts:
     id: str | None
     subject: str | None
     attributes: tuple[str, ...]
+    priority: str | None
+    partitionkey: str | None
+    deliver_at_ms: int | None
+    expires_ms: int | None
 
     @property
     def is_empty(self) -> bool:
         """Whether no option was given."""
-        return not self.attributes and (self.source, self.data, self.id, self.subject) == (None, None, None, None)
+        return not self.attributes and not self.named and self.data is None
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The attributes that have an option of their own."""
+        times = {"deliverat": self.deliver_at_ms, "expirytime": self.expires_ms}
+        texts = {name: getattr(self, name) for name in ("id", "source", "subject", "priority", "partitionkey")}
+        texts |= {name: None if time_ms is None else format_timestamp(time_ms) for name, time_ms in times.items()}
+        return {name: value for name, value in texts.items() if value is not None}
 
 
 HELP: Final = """Publish an event of a TYPE, or many events as lines of JSON.
@@ -61,6 +77,22 @@ Without TYPE and --file, lines are read from standard input. A line without id g
 )
 @click.option("--id", "id", help="Its id: the same id and source again is no second event.")
 @click.option("--subject", help="What it is about.")
+@click.option("--priority", type=click.Choice(list(PRIORITY_LEVELS)), help="How urgent it is to subscriptions; normal.")
+@click.option("--key", "partitionkey", metavar="KEY", help="Its partitionkey: subscriptions by key keep its order.")
+@click.option(
+    "--deliver-at",
+    "deliver_at_ms",
+    type=TimeParameter(is_ahead=True),
+    metavar="TIME",
+    help="Store it for later: a time, or 15m (from now); see scheduled.",
+)
+@click.option(
+    "--expires-in",
+    "expires_ms",
+    type=TimeParameter(is_ahead=True),
+    metavar="TIME",
+    help="Subscriptions drop it after 15m, or at a time, unless it is dealt with.",
+)
 @click.option("--attribute", "attributes", multiple=True, metavar="NAME=VALUE", help="A further attribute; repeatable.")
 @click.option(
     "--file",
@@ -81,10 +113,10 @@ def command(
     url: str,
     bus: str,
     as_json: bool,
-    **options: str | None,
+    **options: Any,  # noqa: ANN401 - options of several types, by the names of parts
 ) -> None:
     """Publish one event, or lines; see `HELP`."""
-    parts = Parts(**options)  # type: ignore[arg-type]  # click gives each option its declared type
+    parts = Parts(**options)
     if event_type is not None:
         if file is not None:
             raise click.UsageError("give a TYPE or a --file, not both")
@@ -116,20 +148,20 @@ async def _publish(url: str, bus_name: str, text: bytes) -> Receipt:
 def _receipt_line(receipt: Receipt, *, as_json: bool) -> str:
     if as_json:
         return f"{msgspec.json.encode(receipt.as_json()).decode()}\n"
+    if isinstance(receipt, ScheduledReceipt):
+        due = format_timestamp(receipt.due_ms)
+        return f"{receipt.id} is stored until {due} ({receipt.durability}); cancel it by {receipt.schedule_id}\n"
     stored = "was stored before" if receipt.duplicate else "is stored"
     return f"{receipt.id} {stored} at {format_position(receipt.position)} ({receipt.durability})\n"
 
 
 def event_of(event_type: str, parts: Parts) -> bytes:
     """Return an event in JSON; its data stays as it is spelled. Raises `click.UsageError` kinds."""
-    members: dict[str, object] = {"specversion": "1.0", "type": event_type}
-    for name in ("id", "source", "subject"):
-        if (value := getattr(parts, name)) is not None:
-            members[name] = value
+    members: dict[str, object] = {"specversion": "1.0", "type": event_type, **parts.named}
     for attribute in parts.attributes:
         name, separator, value = attribute.partition("=")
-        if not separator or not name or name in RESERVED:
-            reason = f"{name} has an option of its own" if name in RESERVED else "it reads NAME=VALUE"
+        if not separator or not name or name in RESERVED or name in parts.named:
+            reason = "it reads NAME=VALUE" if not separator or not name else f"{name} has an option of its own"
             raise click.BadParameter(f"{attribute!r}: {reason}", param_hint="--attribute")
         members[name] = value
     if parts.data is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from waooaw.events.cli.commands import EXIT_OK, complain
+from waooaw.events.cli.connection_teller import ConnectionTeller
 from waooaw.events.cli.event_line import event_line
 from waooaw.events.cli.place_parameter import HELP, PlaceParameter
 from waooaw.events.cli.service_address import bus_option, reached, url_option
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from waooaw.events.client.http_bus import HttpBus
     from waooaw.events.event import StoredEvent
-    from waooaw.events.stream_message import GapMessage, StreamStatus
+    from waooaw.events.stream_message import GapMessage
 
 
 @click.command("tail")
@@ -70,7 +70,7 @@ async def _tail(
     async with address as bus:
         if start == "now":
             start = (await bus.log()).cursor
-        async with bus.stream(*patterns, start=start, watch=_Teller(bus.url).tell) as stream:
+        async with bus.stream(*patterns, start=start, watch=ConnectionTeller(bus.url).tell) as stream:
             seen = 0
             async for message in stream:
                 if isinstance(message, GapMessage):
@@ -80,23 +80,6 @@ async def _tail(
                 seen += 1
                 if seen == count:
                     return
-
-
-@dataclass(slots=True)
-class _Teller:
-    """Tells a person of the connection, once for each change."""
-
-    url: str
-    is_lost: bool = False
-
-    def tell(self, status: StreamStatus) -> None:
-        if status.problem is None:
-            if self.is_lost:
-                complain(f"connected to {self.url} again, going on where the stream broke")
-            self.is_lost = False
-        elif not self.is_lost:
-            complain(f"{status.problem.detail}; trying again until Ctrl-C")
-            self.is_lost = True
 
 
 def _tell_gap(gap: GapMessage) -> None:
