@@ -91,7 +91,7 @@ def test_a_restart_keeps_all_buses(own: ServiceProcess) -> None:
 @pytest.mark.parametrize("route", [route for route in ROUTES if "{bus}" in route.path], ids=lambda route: route.name)
 def test_an_unknown_bus_is_told(route: Route, shared: ServiceProcess) -> None:
     """A bus that is not served is 404, and the sentence names those that are."""
-    path = route.path.replace("{bus}", "nobody").replace("{position}", "1-0")
+    path = route.path.format_map({"bus": "nobody", "position": "1-0", "name": "a", "id": "1-1"})
 
     answer = call(shared.url, route.method, path, JSON, event_bytes("a.b") if route.method == "POST" else None)
 

@@ -360,9 +360,17 @@ def test_answers_of_a_disabled_bus_fit_the_description(tmp_path_factory: pytest.
 # Generated requests ---------------------------------------------------------------------------------------------------
 
 GENERATED = {
-    **{"publishEvents": 150, "listEvents": 100, "getEvent": 50, "getHealth": 20, "getMetrics": 20},
-    **{"putSubscription": 60, "claimDeliveries": 40, "settleDeliveries": 40, "redriveDeadLetters": 40},
-    **{"listDeadLetters": 30, "listScheduled": 20},
+    "publishEvents": 150,
+    "listEvents": 100,
+    "getEvent": 50,
+    "getHealth": 20,
+    "getMetrics": 20,
+    "putSubscription": 60,
+    "claimDeliveries": 40,
+    "settleDeliveries": 40,
+    "redriveDeadLetters": 40,
+    "listDeadLetters": 30,
+    "listScheduled": 20,
 }
 """Requests generated for each call, valid ones and broken ones. Streams do not end, so they are not among them."""
 

@@ -124,8 +124,9 @@ async def _waiting(
 ) -> ClaimedDeliveries:
     """Claim, and wait. Raises `ConnectionResetError` where the client went away meanwhile."""
     connection = cast("Connection", request.protocol)
-    over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    claiming = asyncio.ensure_future(ask(wait_seconds))
+    loop = asyncio.get_running_loop()
+    over: asyncio.Future[None] = loop.create_future()
+    claiming = loop.create_task(ask(wait_seconds), name="claim")
     try:
         with context.ended_by_drain(over), _ended_by_loss(connection, over):
             ends: set[asyncio.Future[Any]] = {claiming, over}

@@ -92,7 +92,7 @@ class SubscriptionWatch:
             now = clock.monotonic()
             if now - self._summed_up_at >= SUMMARY_SECONDS:
                 self._summed_up_at = now
-                self._sum_up()
+                self.sum_up()
             usual = LOOK_SECONDS if now - self._asked_at < ASKED_SECONDS else IDLE_LOOK_SECONDS
             await self._pause(max(usual, COST_SHARE * (now - began)))
 
@@ -164,7 +164,7 @@ class SubscriptionWatch:
 
     # The summary ------------------------------------------------------------------------------------------------------
 
-    def _sum_up(self) -> None:
+    def sum_up(self) -> None:
         """Write a line for each subscription that lags, where this replica is the first of those on the list."""
         replica = self._context.replica
         if replica is None:
