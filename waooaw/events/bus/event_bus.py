@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from waooaw.events.acceptance import Acceptance, AcceptanceLimits
 from waooaw.events.bound import NOW, After, Now, parse_bound, resolve_start
+from waooaw.events.bus.dead_letters import DeadLetters
+from waooaw.events.bus.deliveries import Deliveries
 from waooaw.events.bus.event_store import EventStore
 from waooaw.events.bus.filling import Filling
 from waooaw.events.bus.hub import Hub
@@ -25,6 +27,7 @@ from waooaw.events.bus.subscription_changes import SubscriptionChanges
 from waooaw.events.bus.subscription_routes import SubscriptionRoutes
 from waooaw.events.bus.subscriptions import Subscriptions
 from waooaw.events.errors import WowEventError
+from waooaw.events.identifier import new_chance
 from waooaw.events.retention import RetentionLimits
 
 if TYPE_CHECKING:
@@ -105,6 +108,17 @@ class EventBus:
             clock=clock,
             dead_letters=options.dead_letters,
         )
+        self.deliveries = Deliveries(
+            engine,
+            name,
+            self.subscriptions,
+            self.queue_moves,
+            clock=clock,
+            identifiers=identifiers,
+            chance=new_chance(),
+            max_hold_seconds=options.max_hold_seconds,
+        )
+        self.dead_letters = DeadLetters(engine, name, self.subscriptions, clock=clock)
         limits = ScheduleLimits(
             events_max=options.scheduled_events_max,
             waiting_bytes_max=options.waiting_bytes_max,
@@ -122,6 +136,7 @@ class EventBus:
                 stack.push_async_callback(_cancelled, task)
             stack.push_async_callback(self._changes.close)
             stack.push_async_callback(self.finish)
+            self.deliveries.open(stack)
             self._stack = stack.pop_all()
         return self
 

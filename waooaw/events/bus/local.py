@@ -9,6 +9,7 @@ from waooaw.events.batch import cut_batches
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
 from waooaw.events.bus.local_stream import LocalStream
+from waooaw.events.bus.local_subscription import LocalSubscription
 from waooaw.events.bus.queue_sink import ObjectFraming, gap_message
 from waooaw.events.cursor import encode_cursor
 from waooaw.events.errors import ClosedError, InvalidParameterError, WowEventError
@@ -18,6 +19,7 @@ from waooaw.events.outages import EngineUnavailableError
 from waooaw.events.pattern import PatternSet
 from waooaw.events.place import spell_place
 from waooaw.events.position import parse_position
+from waooaw.events.subscription import check_name
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from waooaw.events.interface import Bus
     from waooaw.events.place import Place
     from waooaw.events.receipt import Receipt
+    from waooaw.events.scheduled_event import ScheduledPage
     from waooaw.events.stream_message import StreamStatus
+    from waooaw.events.subscription_state import DeliveryReport, SubscriptionInfo
 
 EVERYTHING = ("*",)
 
@@ -136,6 +140,27 @@ class LocalBus:
         )
         self._streams.add(stream)
         return stream
+
+    def subscription(self, name: str) -> LocalSubscription:
+        """See Bus."""
+        check_name(name)
+        return LocalSubscription(self._bus, name)
+
+    async def subscriptions(self) -> list[SubscriptionInfo]:
+        """See Bus."""
+        return await self._bus().subscriptions.list()
+
+    async def deliveries(self, position: Place) -> list[DeliveryReport]:
+        """See Bus."""
+        return await self._bus().subscriptions.deliveries_of(parse_position(spell_place(position)))
+
+    async def scheduled(self, *, after: str = "", limit: int = 100) -> ScheduledPage:
+        """See Bus."""
+        return await self._bus().schedule.page(after=after, limit=limit)
+
+    async def cancel_scheduled(self, schedule_id: str) -> None:
+        """See Bus."""
+        await self._bus().schedule.cancel(schedule_id)
 
     async def log(self) -> LogInfo:
         """See Bus."""

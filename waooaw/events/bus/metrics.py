@@ -1,7 +1,9 @@
 """What happened on a bus, counted where it happens; reading it computes, counting does not.
 
-*Publishes* are events stored, duplicates apart. *Errors* are publishes refused. *Deliveries* are events written to a
-stream. *Latency* runs from acceptance to the first live delivery; history has none.
+*Publishes* are events stored, duplicates apart. *Errors* are publishes refused and deliveries failed (nack, reject,
+lapse). *Deliveries* are events written to a stream, and acks. *Retries* are failed deliveries that are tried again,
+*dlq* are those that went to the dead letters. *Latency* runs from acceptance to the first live delivery of a stream,
+and to the first delivery of a subscription; history, replays and retries have none.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from waooaw.events.bus.subscription_health import ActivityWindow
 from waooaw.events.histogram import LatencyHistogram
 from waooaw.events.rate import Rate, SlidingCounter
 from waooaw.events.receipt import Receipt
@@ -18,6 +21,7 @@ from waooaw.events.receipt import Receipt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from waooaw.events.bus.subscription_health import SubscriberActivity
     from waooaw.events.clock import Clock
     from waooaw.events.epoch import GapReason
     from waooaw.events.errors import WowEventError
@@ -57,6 +61,7 @@ class EventMetrics:
         self.refusals: Counter[str] = Counter()
         self._publishes = SlidingCounter()
         self._deliveries = SlidingCounter()
+        self._activities: dict[str, ActivityWindow] = {}
 
     # Counting ---------------------------------------------------------------------------------------------------------
 
@@ -106,6 +111,41 @@ class EventMetrics:
             total += 1
         self._add_deliveries(total)
 
+    # Subscriptions: the type of a delivery that another replica handed out is not known; it counts as `OTHER` ---------
+
+    def acked(self, types: Mapping[str, int]) -> None:
+        """Count deliveries that were acked, by event type."""
+        for event_type, count in types.items():
+            self._type(event_type).deliveries += count
+        self._add_deliveries(sum(types.values()))
+
+    def first_delivered(self, event_type: str, latency_seconds: float, count: int) -> None:
+        """Count how long events took from acceptance to the first member of a subscription."""
+        self._type(event_type).latency.record(latency_seconds, count)
+        self.totals.latency.record(latency_seconds, count)
+
+    def delivery_failed(self, event_type: str = OTHER, count: int = 1) -> None:
+        """Count deliveries that a member failed or refused, or whose lease lapsed."""
+        self._type(event_type).errors += count
+        self.totals.errors += count
+
+    def retried(self, event_type: str = OTHER, count: int = 1) -> None:
+        """Count failed deliveries that are tried again."""
+        self._type(event_type).retries += count
+        self.totals.retries += count
+
+    def buried(self, event_type: str = OTHER, count: int = 1) -> None:
+        """Count deliveries that became dead letters."""
+        self._type(event_type).dlq += count
+        self.totals.dlq += count
+
+    def activity_of(self, subscription: str) -> ActivityWindow:
+        """Return where the activity of a subscription is counted. Look it up each time: idle ones are forgotten."""
+        window = self._activities.get(subscription)
+        if window is None:
+            window = self._activities[subscription] = ActivityWindow()
+        return window
+
     def _add_deliveries(self, count: int) -> None:
         self.totals.deliveries += count
         self._deliveries.add(self._clock.monotonic(), count)
@@ -127,6 +167,13 @@ class EventMetrics:
     def delivery_rate(self) -> Rate:
         """Deliveries over the last minute."""
         return self._deliveries.rate(self._clock.monotonic())
+
+    def activities(self) -> dict[str, SubscriberActivity]:
+        """Return what was done in the last minute for each subscription; one that is not named was idle."""
+        now = self._clock.monotonic()
+        found = {name: window.activity(now) for name, window in self._activities.items()}
+        self._activities = {name: self._activities[name] for name, activity in found.items() if activity}
+        return {name: activity for name, activity in found.items() if activity}
 
     def _type(self, event_type: str) -> TypeCounts:
         counts = self.types.get(event_type)

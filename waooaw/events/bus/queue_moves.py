@@ -30,7 +30,7 @@ class QueueMoves:
 
     def __init__(self, bus: str, metrics: EventMetrics, clock: Clock) -> None:
         self._bus = bus
-        self._metrics = metrics
+        self.metrics = metrics
         self._clock = clock
         self._overrun: dict[str, int] = {}
         self._told: dict[str, float] = {}
@@ -43,16 +43,20 @@ class QueueMoves:
         """
         if not moves.total:
             return
+        lapsed = moves.lapsed
         for burial in moves.buried:
             self._tell_burial(subscription, burial)
             event_type = None if types is None else types.get(burial.position)
             if event_type is None:
-                self._metrics.delivery_failed()
+                self.metrics.delivery_failed()
+                lapsed += 1
             if not burial.is_dropped:
-                self._metrics.buried(event_type or OTHER)
+                self.metrics.buried(event_type or OTHER)
         if moves.lapsed:
-            self._metrics.delivery_failed(count=moves.lapsed)
-            self._metrics.retried(count=moves.lapsed)
+            self.metrics.delivery_failed(count=moves.lapsed)
+            self.metrics.retried(count=moves.lapsed)
+        if lapsed:
+            self.metrics.activity_of(subscription).settled(self._clock.monotonic(), 0, lapsed)
         if moves.overrun:
             self._overrun[subscription] = self._overrun.get(subscription, 0) + moves.overrun
             self.tell_overruns()
