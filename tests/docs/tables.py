@@ -144,7 +144,10 @@ def scrape(folder: Path) -> str:
             call(service.url, "POST", "/v1/events", json_type, b'{"type":"a","source":"/a"}')
             while not stream.readline().startswith(b"data: "):
                 pass
-        return call(service.url, "GET", "/metrics?format=prometheus").body.decode()
+        call(service.url, "PUT", "/v1/subscriptions/a", json_type, b'{"patterns":["a"]}')
+        while 'subscription="a"' not in (text := call(service.url, "GET", "/metrics?format=prometheus").body.decode()):
+            pass
+        return text
 
 
 def render(prometheus: str) -> dict[str, str]:

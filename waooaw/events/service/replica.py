@@ -17,6 +17,7 @@ import msgspec
 
 from waooaw.events.errors import WowEventError
 from waooaw.events.service.bus_totals import sum_buses
+from waooaw.events.service.members import said_of_subscriptions
 from waooaw.events.service.metrics_members import count_members, rate_members
 from waooaw.events.service.rebalancing import streams_to_shed
 from waooaw.events.timestamp import format_timestamp
@@ -138,6 +139,7 @@ class Replica:
             "draining": context.is_draining,
             "totals": count_members(sums.totals),
             "throughput": {"publishes": rate_members(sums.publishes), "deliveries": rate_members(sums.deliveries)},
+            "subscriptions": said_of_subscriptions(context.buses),
         }
 
     def listed(self) -> list[Listed]:
