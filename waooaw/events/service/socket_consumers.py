@@ -95,13 +95,14 @@ class SocketMember:
 class SocketConsumers:
     """All members of one socket. ``ended`` is told the id of a consume that ends by itself, and why."""
 
-    __slots__ = ("_bus", "_ended", "_members", "_sink", "is_leaving")
+    __slots__ = ("_bus", "_closing", "_ended", "_members", "_sink", "is_leaving")
 
     def __init__(self, bus: EventBus, sink: SocketSink, ended: Callable[[str | None, WowEventError], None]) -> None:
         self._bus = bus
         self._sink = sink
         self._ended = ended
         self._members: dict[str, SocketMember] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self.is_leaving = False
 
     @property
@@ -135,7 +136,9 @@ class SocketConsumers:
         def ended(error: WowEventError) -> None:
             if self._members.get(name) is member:
                 del self._members[name]
-            member.consumption = None
+            closing = asyncio.get_running_loop().create_task(member.close(), name="close member")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
             self._ended(member.id, error)
 
         member.consumption = self._bus.deliveries.consume(
@@ -168,7 +171,7 @@ class SocketConsumers:
     async def close(self) -> None:
         """End all, and give back what is held."""
         members, self._members = list(self._members.values()), {}
-        await asyncio.gather(*[member.close() for member in members])
+        await asyncio.gather(*[member.close() for member in members], *self._closing)
 
 
 def _subscription(operation: Operation) -> str:
