@@ -60,3 +60,7 @@ CABLE_SECONDS: Final = Parameter("FAULT_CABLE_SECONDS", 4, 20, "seconds for whic
 SLOT_MIB: Final = Parameter("FAULT_SLOT_MIB", 8, 100, "size of the log whose slot is moved")
 RESTARTS: Final = Parameter("FAULT_RESTARTS", 2, 20, "restarts of Redis, of each replica and of the pub/sub links")
 RESTART_RATE: Final = Parameter("FAULT_RESTART_RATE", 4000, 20_000, "real events a second published meanwhile")
+
+WORK_EVENTS: Final = Parameter("FAULT_WORK_EVENTS", 1500, 100_000, "events that each subscription works through")
+WORK_KILLS: Final = Parameter("FAULT_WORK_KILLS", 8, 200, "kills of members, replicas and Redis meanwhile")
+WORK_MEMBERS: Final = Parameter("FAULT_WORK_MEMBERS", 1, 4, "members of each subscription, a process each")
