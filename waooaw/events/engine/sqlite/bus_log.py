@@ -12,6 +12,8 @@ from waooaw.events.acceptance import content_of
 from waooaw.events.engine.contract import Frame, LogState
 from waooaw.events.engine.sqlite import statements
 from waooaw.events.engine.sqlite.deduplication import Deduplication, identity_hash
+from waooaw.events.engine.sqlite.schedule_rows import is_scheduled, not_scheduled
+from waooaw.events.engine.sqlite.subscription_rows import SubscriptionRows
 from waooaw.events.epoch import EPOCHS_KEPT, Epoch, History
 from waooaw.events.errors import IdReusedError, Violation, WowEventError
 from waooaw.events.event import Entry, StoredEvent
@@ -40,6 +42,9 @@ class Append:
     """What one append will do, decided before anything is written."""
 
     rows: list[Row] = field(default_factory=list)
+    positions: dict[int, Position] = field(default_factory=dict)
+    """Where the entries are that are stored, by their index."""
+    off_schedule: list[str] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     fresh: dict[int, tuple[Position, Entry]] = field(default_factory=dict)
     size_bytes: int = 0
@@ -62,6 +67,7 @@ class BusLog:
         self.name = name
         self._connection = connection
         self._durability: Durability = durability
+        self.subscriptions = SubscriptionRows(connection)
 
     def open(self, epoch: int, window: DeduplicationWindow, now_ms: int) -> None:
         """Find or make the bus in the store, begin an epoch, and read back what is kept in memory."""
@@ -77,6 +83,7 @@ class BusLog:
         self._first: Position | None
         self.number, self._last, self._trimmed_through, self._events, self._size_bytes = found
         self._epochs = self.write_epoch(epoch)
+        self.subscriptions.open(self.number)
         self._read_first()
         floor = make_position(max(now_ms - window.seconds * 1000, 0))
         recent = connection.execute(self.sql(statements.RECENT_IDS), (floor, window.ids_max + 1)).fetchall()
@@ -89,6 +96,17 @@ class BusLog:
         connection.execute(statements.FORGET_EPOCHS, (self.number, EPOCHS_KEPT))
         rows = connection.execute(statements.EPOCHS, (self.number, EPOCHS_KEPT)).fetchall()
         return tuple(Epoch(int.from_bytes(stored, "big"), Position(after)) for stored, after in reversed(rows))
+
+    @property
+    def routes_version(self) -> str:
+        """The version that an append has to name; it is another one in each epoch."""
+        return f"{self._epochs[-1].id:x}-{self.subscriptions.version}"
+
+    def known_routes(self, version: str) -> int | None:
+        """Return the number of a version that was named in this epoch; None for any other text."""
+        epoch, _, number = version.partition("-")
+        is_ours = epoch == f"{self._epochs[-1].id:x}" and number.isascii() and number.isdecimal()
+        return int(number) if is_ours else None
 
     def take_epochs(self, epochs: tuple[Epoch, ...]) -> None:
         """Take over the epochs that were written, once they are durable."""
@@ -130,18 +148,28 @@ class BusLog:
         self._deduplication.expire(now_ms)
         append = Append(accepted_at=now)
         last = self._last
-        for entry in entries:
+        for index, entry in enumerate(entries):
             identity = identity_hash(entry.source, entry.id) if entry.id_given else None
-            answer = None if identity is None else self._answer_repeated(identity, entry, append)
+            answer: Answer | None = self._take_off(entry.schedule_id, append) if entry.schedule_id else None
+            if answer is None and identity is not None:
+                answer = self._answer_repeated(identity, entry, append)
             if answer is None:
                 last = next_position(last, now_ms)
                 answer = Receipt(entry.id, last, self._durability)
                 append.rows.append(_row(last, entry))
+                append.positions[index] = last
                 append.size_bytes += len(entry.body)
                 if identity is not None:
                     append.fresh[identity] = (last, entry)
             append.answers.append(answer)
         return append
+
+    def _take_off(self, schedule_id: str, append: Append) -> WowEventError | None:
+        """Have an append take an event off the schedule; the error where it is not there (any more)."""
+        if schedule_id in append.off_schedule or not is_scheduled(self._connection, self.number, schedule_id):
+            return not_scheduled(schedule_id)
+        append.off_schedule.append(schedule_id)
+        return None
 
     def _answer_repeated(self, identity: int, entry: Entry, append: Append) -> Answer | None:
         if (earlier := append.fresh.get(identity)) is not None:

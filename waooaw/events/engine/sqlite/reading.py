@@ -66,15 +66,16 @@ class Reading:
 
     async def page(self, wanted: Range) -> Page:
         """Read a page."""
-        return await self._run(lambda connection: _read_page(connection, wanted))
+        return await self.run(lambda connection: _read_page(connection, wanted))
 
     async def event(self, number: int, position: Position) -> StoredEvent | None:
         """Read one event."""
         statement = statements.GET.format(log=f"log_{number}")
-        row = await self._run(lambda connection: connection.execute(statement, (position,)).fetchone())
+        row = await self.run(lambda connection: connection.execute(statement, (position,)).fetchone())
         return None if row is None else StoredEvent(*row)
 
-    async def _run(self, read: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    async def run(self, read: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Run a read in one snapshot."""
         try:
             if self._path is None:
                 return read(self._shared)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 APPLICATION_ID: Final = 0x574F5745
 """``WOWE``: tells our files from other SQLite files (sqlite.org/pragma.html#pragma_application_id)."""
 
-FORMAT: Final = 1
-"""Stored as ``user_version``. A release reads the formats it knows and refuses the rest."""
+FORMAT: Final = 2
+"""Stored as ``user_version``. ``format_<n>.sql`` makes it out of the one before; a release refuses what it knows not."""
 
 CHECKPOINT_PAGES: Final = 4000
 """Pages of write-ahead log (16 MiB) between two checkpoints: one for some 30,000 events, not for each thousand."""
@@ -118,10 +118,10 @@ def open_store(path: str) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         raise unreadable(path, error) from None
     try:
-        is_new = _check_format(path, connection)
+        version = _check_format(path, connection)
         _set(connection, _WRITER_SETTINGS)
-        if is_new:
-            _create(connection)
+        if version < FORMAT:
+            _upgrade(connection, version)
     except sqlite3.DatabaseError as error:
         connection.close()
         raise unreadable(path, error) from None
@@ -131,30 +131,32 @@ def open_store(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    schema = resources.files(__package__).joinpath("schema.sql").read_text("utf-8")
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Bring a file to this release's format in one step; an empty one has format 0."""
+    folder = resources.files(__package__)
+    steps = (folder.joinpath(f"format_{step}.sql").read_text("utf-8") for step in range(version + 1, FORMAT + 1))
     connection.executescript(
-        f"BEGIN; {schema} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        f"BEGIN; {' '.join(steps)} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
     )
 
 
-def _check_format(path: str, connection: sqlite3.Connection) -> bool:
-    """Tell whether a file is empty; raises `StorageFormatError` for one that is not of this format."""
+def _check_format(path: str, connection: sqlite3.Connection) -> int:
+    """Return the format of a file, 0 of an empty one; raises `StorageFormatError` for one that cannot be read."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if (application, version, tables) == (0, 0, 0):
-        return True
+        return 0
     if application != APPLICATION_ID:
         message = f"{path} is an SQLite file of another program; choose another --data-directory"
         raise StorageFormatError(message)
-    if version != FORMAT:
+    if not 1 <= version <= FORMAT:
         message = (
-            f"the store {path} has format {version}, this release knows format {FORMAT}; "
+            f"the store {path} has format {version}, this release knows formats up to {FORMAT}; "
             "start the release that wrote it, or choose another --data-directory"
         )
         raise StorageFormatError(message)
-    return False
+    return int(version)
 
 
 def check_integrity(path: str, connection: sqlite3.Connection, *, expired: Callable[[], bool]) -> bool:

@@ -1,4 +1,4 @@
--- The store of the embedded engine, format 1. Positions are `ms << 20 | sequence` (position.py).
+-- The store of the embedded engine, format 1: logs. Positions are `ms << 20 | sequence` (position.py).
 
 CREATE TABLE buses (
     number          INTEGER PRIMARY KEY,
