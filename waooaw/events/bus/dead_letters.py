@@ -44,7 +44,7 @@ RATE: Final = (0.001, 100_000.0)
 
 CONFIRM_SECONDS: Final = 60
 
-_ID: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,15})", re.ASCII)
+_ID: Final = re.compile(r"([0-9]{1,15})-([0-9]{1,16})", re.ASCII)
 _LAST_NUMBER: Final = 2**53 - 1
 """At or after every number in a millisecond; the largest that every engine's arithmetic has exactly."""
 
