@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
-from urllib.parse import quote
 
 import pytest
 
@@ -34,7 +33,7 @@ async def test_browsing(service: WatchedService) -> None:
     """Pages go on after an id; each filter finds its own."""
     await put(service, "browsed", retry={"max_attempts": 1})
     ids = await bury(service, "browsed", 4)
-    await bury(service, "browsed", 1, correlationid="Änderung")
+    await bury(service, "browsed", 1, correlationid="Change-7")
     pages = [await service.call("GET", path("browsed", f"/dead-letters?limit=2&after={ids[0]}"))]
     assert [item["id"] for item in pages[0].json()["items"]] == ids[1:3]
     pages.append(await service.call("GET", path("browsed", f"/dead-letters?after={pages[0].json()['next']}")))
@@ -48,7 +47,7 @@ async def test_browsing(service: WatchedService) -> None:
         ("?type=browsed.*&type=x", 5),
         ("?type=x", 0),
         ("?text=BAD%203", 1),
-        (f"?text={quote('änderung')}", 1),
+        ("?text=change-7", 1),
         (f"?from={everything[0]['last_failure']}", 5),
         (f"?to={everything[0]['last_failure']}", 0),
         (f"?reason=rejected&id={last['id']}&text=bad", 1),
@@ -135,6 +134,8 @@ async def test_bad_filters(service: WatchedService, query: str, refusal: Refusal
 BAD_PAGES: Final[list[tuple[str, Refusal]]] = [
     ("/dead-letters?limit=0", Refusal(400, "invalid_parameter", "#/query/limit")),
     ("/dead-letters?limit=1001", Refusal(400, "invalid_parameter", "#/query/limit")),
+    ("/dead-letters?after=nonsense", Refusal(400, "invalid_parameter", "#/query/after")),
+    ("/dead-letters?id=nonsense", Refusal(400, "invalid_parameter", "#/query/id")),
     ("/dead-letters?confirm=x", Refusal(400, "unknown_parameter", "#/query/confirm")),
     ("/dead-letters/nonsense", Refusal(404, "not_found")),
     ("/dead-letters/1-1", Refusal(404, "not_found")),
@@ -161,6 +162,7 @@ BAD_REDRIVES: Final[list[tuple[bytes, Refusal]]] = [
     (redriving(confirm="a"), Refusal(400, "unknown_parameter", "#/confirm")),
     (redriving(id=[]), Refusal(400, "invalid_parameter", "#/id")),
     (redriving(id=[1]), Refusal(400, "invalid_parameter", "#/id")),
+    (redriving(id="nonsense"), Refusal(400, "invalid_parameter", "#/id")),
     (redriving(id=["i"] * 1001), Refusal(400, "invalid_parameter", "#/id")),
     (redriving(type={}), Refusal(400, "invalid_parameter", "#/type")),
     (redriving(type=["a", "["]), Refusal(400, "invalid_pattern", "#/type/1")),

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -183,7 +184,7 @@ def told(name: str, status: int, route: str, value: object = None, method: str =
 
 SUBSCRIPTION = "/v1/subscriptions/{name}"
 DEAD_LETTERS = f"{SUBSCRIPTION}/dead-letters"
-LATER = {**GOOD, "deliverat": "2099-01-01T00:00:00Z"}
+LATER = {**GOOD, "deliverat": f"{datetime.now(UTC).date() + timedelta(days=2)}T00:00:00Z"}
 TOKEN = "0123456789abcdef.1-0.0123456789abcdef"
 
 SUBSCRIBING = [

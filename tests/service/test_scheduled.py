@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -13,7 +14,8 @@ from tests.service.test_bad_input import Refusal, expect
 from tests.service.watched_service import WatchedService, event_bytes
 from waooaw.events.dead_letter_wire import read_scheduled_page
 
-LATER: Final = "2099-01-01T00:00:00.000Z"
+LATER_DAY: Final = datetime.now(UTC).date() + timedelta(days=2)
+LATER: Final = f"{LATER_DAY}T12:00:00.000Z"
 
 
 async def schedule(service: WatchedService, **members: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever JSON has
@@ -60,7 +62,7 @@ async def test_cancelling(service: WatchedService) -> None:
 
 async def test_pages(service: WatchedService) -> None:
     """The next one comes first; pages go on after one another, and tell how many there are."""
-    times = [f"2098-01-01T00:00:0{number}.000Z" for number in range(5)]
+    times = [f"{LATER_DAY}T00:00:0{number}.000Z" for number in range(5)]
     ids = [(await schedule(service, deliverat=time))["scheduled"]["id"] for time in reversed(times)]
     first = await page(service, "?limit=2")
     assert [item["deliverat"] for item in first["items"]] == times[:2]

@@ -16,7 +16,7 @@ from waooaw.events.dead_letter_wire import (
 from waooaw.events.errors import InvalidParameterError, UnknownParameterError, Violation
 from waooaw.events.json_text import read_json
 from waooaw.events.service.context import CONTEXT
-from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.parameters import Parameters, said_in_query
 from waooaw.events.service.representations import JSON, json_response, negotiated
 from waooaw.events.service.subscriptions import name_of_path
 from waooaw.events.service.typed_json import read_json_body
@@ -48,12 +48,10 @@ async def list_dead_letters(request: web.Request) -> web.Response:
     bus = request.app[CONTEXT].bus_for(request)
     parameters = Parameters(request.query, (*FILTER_MEMBERS, "after", "limit"))
     negotiated(request, JSON)
-    page = await bus.dead_letters.browse(
-        name_of_path(request),
-        _filter_of_query(parameters),
-        after=parameters.one("after") or "",
-        limit=parameters.integer("limit", 100, minimum=1, maximum=PAGE_MAX),
-    )
+    name, which = name_of_path(request), _filter_of_query(parameters)
+    limit = parameters.integer("limit", 100, minimum=1, maximum=PAGE_MAX)
+    with said_in_query():
+        page = await bus.dead_letters.browse(name, which, after=parameters.one("after") or "", limit=limit)
     return web.Response(body=dead_letter_page_json(page), content_type=JSON)
 
 
@@ -70,8 +68,9 @@ async def purge_dead_letters(request: web.Request) -> web.Response:
     """Destroy dead letters; without the token that confirms it: 409 with the count and the token."""
     bus = request.app[CONTEXT].bus_for(request)
     parameters = Parameters(request.query, (*FILTER_MEMBERS, "confirm"))
-    which = _filter_of_query(parameters)
-    count = await bus.dead_letters.purge(name_of_path(request), which, confirm=parameters.one("confirm") or "")
+    name, which = name_of_path(request), _filter_of_query(parameters)
+    with said_in_query():
+        count = await bus.dead_letters.purge(name, which, confirm=parameters.one("confirm") or "")
     return json_response({"purged": count})
 
 

@@ -24,9 +24,9 @@ from waooaw.events.delivery import (
     Settlement,
 )
 from waooaw.events.delivery_wire import RESULT_OK, claimed_json
-from waooaw.events.errors import InvalidParameterError, Violation, WowEventError
+from waooaw.events.errors import InvalidParameterError, WowEventError
 from waooaw.events.service.context import CONTEXT
-from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.parameters import Parameters, located
 from waooaw.events.service.problems import problem
 from waooaw.events.service.prompt_response import prompt_text
 from waooaw.events.service.subscriptions import name_of_path
@@ -81,8 +81,7 @@ def _idempotency_key(request: web.Request) -> str | None:
         try:
             check_idempotency_key(key)
         except InvalidParameterError as error:
-            violation = Violation("#/headers/Idempotency-Key", error.detail, error.code)
-            raise InvalidParameterError(error.detail, errors=(violation,)) from None
+            raise located("#/headers/Idempotency-Key", error) from None
     return key
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from waooaw.events.bound import parse_bound
@@ -16,7 +17,7 @@ from waooaw.events.errors import (
 from waooaw.events.pattern import PatternSet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from multidict import MultiMapping
 
@@ -85,12 +86,29 @@ class Parameters:
         return PatternSet.parse(self._query.getall("pattern", ["*"]), pointer="#/query/pattern")
 
 
+@contextmanager
+def said_in_query() -> Iterator[None]:
+    """Have what is wrong with an argument (``#/after``) told as wrong with the parameter that gave it."""
+    try:
+        yield
+    except InvalidParameterError as error:
+        places = [
+            Violation(place.pointer.replace("#/", "#/query/", 1), place.detail, place.code) for place in error.errors
+        ]
+        raise InvalidParameterError(error.detail, errors=tuple(places)) from None
+
+
+def located(pointer: str, error: WowEventError) -> WowEventError:
+    """Return an error with where in the request its cause was given."""
+    return type(error)(error.detail, errors=(Violation(pointer, error.detail, error.code),))
+
+
 def bound_at(pointer: str, bus: str, text: str) -> Bound:
     """Read a place in the log of a bus; what is wrong with it is told with where it was given."""
     try:
         return parse_bound(bus, text)
     except (InvalidCursorError, InvalidParameterError) as error:
-        raise type(error)(error.detail, errors=(Violation(pointer, error.detail, error.code),)) from None
+        raise located(pointer, error) from None
 
 
 def _error(kind: type[WowEventError], name: str, detail: str) -> WowEventError:

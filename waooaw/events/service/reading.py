@@ -9,11 +9,11 @@ from aiohttp import web
 
 from waooaw.events.bus.event_store import PAGE_EVENTS_MAX, Query
 from waooaw.events.cursor import Cursor, encode_cursor
-from waooaw.events.errors import InvalidParameterError, Violation
+from waooaw.events.errors import InvalidParameterError
 from waooaw.events.http_binding import write_binary
 from waooaw.events.position import format_position, parse_position
 from waooaw.events.service.context import CONTEXT
-from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.parameters import Parameters, located
 from waooaw.events.service.representations import BATCH, EVENT, JSON, LINES, json_response, negotiated
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def position_of_path(request: web.Request) -> Position:
     try:
         return parse_position(request.match_info["position"])
     except InvalidParameterError as error:
-        violation = Violation("#/path/position", error.detail, error.code)
-        raise InvalidParameterError(error.detail, errors=(violation,)) from None
+        raise located("#/path/position", error) from None
 
 
 async def describe_log(request: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from waooaw.events.dead_letter_wire import scheduled_json, scheduled_page_json
 from waooaw.events.service.context import CONTEXT
-from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.parameters import Parameters, said_in_query
 from waooaw.events.service.representations import JSON, negotiated
 
 PAGE_MAX: Final = 1000
@@ -20,7 +20,8 @@ async def list_scheduled(request: web.Request) -> web.Response:
     parameters = Parameters(request.query, ("after", "limit"))
     negotiated(request, JSON)
     limit = parameters.integer("limit", 100, minimum=1, maximum=PAGE_MAX)
-    page = await bus.schedule.page(after=parameters.one("after") or "", limit=limit)
+    with said_in_query():
+        page = await bus.schedule.page(after=parameters.one("after") or "", limit=limit)
     return web.Response(body=scheduled_page_json(page), content_type=JSON)
 
 

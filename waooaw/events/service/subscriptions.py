@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from aiohttp import web
 
-from waooaw.events.errors import InvalidParameterError, Violation
+from waooaw.events.errors import InvalidParameterError
 from waooaw.events.json_text import read_json
 from waooaw.events.service.bus_paths import path_to
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.members import member_list
-from waooaw.events.service.parameters import Parameters, bound_at
+from waooaw.events.service.parameters import Parameters, bound_at, located
 from waooaw.events.service.reading import position_of_path
 from waooaw.events.service.representations import JSON, json_response, negotiated
 from waooaw.events.service.typed_json import decode_typed, read_json_body
@@ -44,8 +44,7 @@ def name_of_path(request: web.Request) -> str:
     try:
         check_name(name)
     except InvalidParameterError as error:
-        violation = Violation("#/path/name", error.detail, error.code)
-        raise InvalidParameterError(error.detail, errors=(violation,)) from None
+        raise located("#/path/name", error) from None
     return name
 
 
