@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import blake2b
 from pathlib import Path
+
+import msgspec
 
 from tests.event_samples import entry
 from waooaw.events.bus.event_bus import BusOptions, EventBus
-from waooaw.events.engine.contract import Frame, Page, Registration, Tip
+from waooaw.events.engine.contract import Engine, Frame, Page, Registration, Tip
 from waooaw.events.engine.deduplication_window import DeduplicationWindow
+from waooaw.events.engine.queue_contract import RouteSet
+from waooaw.events.engine.queue_contract import RouteSet
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
-from waooaw.events.errors import RoutesChangedError, WowEventError
+from waooaw.events.engine.subscription_contract import Changed, PutSubscription, Rules
+from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry
 from waooaw.events.position import Position, position_milliseconds
 from waooaw.events.receipt import Receipt
+from waooaw.events.subscription import parse_subscription
 from waooaw.events.testing import ManualClock, SequentialIdentifiers
 
 BUS = "default"
@@ -50,7 +57,6 @@ class TestedEngine(SqliteEngine):
         self.fails_before: WowEventError | Exception | None = None
         self.fails_after: WowEventError | Exception | None = None
         self.fails_reads: WowEventError | None = None
-        self.routes_wanted = "0"
         self.reads_take_turns = 0
         self.told: list[Frame] = []
         self._floor_ms = 0
@@ -128,17 +134,18 @@ class TestedEngine(SqliteEngine):
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Append when the gate is open, and fail before or after it."""
         await self.gate.wait()
         self.clock.set_wall(max(self.clock.now_ms(), self._floor_ms))
-        if routes_version != self.routes_wanted:
-            raise RoutesChangedError("routes have changed", routes_version=self.routes_wanted)
         error, self.fails_before = self.fails_before, None
         if error is not None:
             raise error
-        answers = await super().append(bus, writer, sequence, "0", entries, patience_seconds=patience_seconds)
+        answers = await super().append(
+            bus, writer, sequence, routes_version, entries, references=references, patience_seconds=patience_seconds
+        )
         self.appended.append(len(entries))
         error, self.fails_after = self.fails_after, None
         if error is not None:
@@ -171,6 +178,25 @@ async def running(engine: SqliteEngine, clock: ManualClock, **options: float) ->
             options=BusOptions(**options),  # type: ignore[arg-type]  # limits, which are numbers
         )
         yield await stack.enter_async_context(bus)
+
+
+async def made(engine: Engine, name: str, *patterns: str, **members: object) -> str:
+    """Make a subscription behind the back of every bus, as another replica does; return its incarnation."""
+    definition = parse_subscription({"patterns": list(patterns), **members})
+    rules = Rules(
+        lease_seconds=definition.lease_seconds,
+        max_in_flight=definition.max_in_flight,
+        max_waiting=definition.max_waiting,
+        is_keyed=definition.ordering == "key",
+        retry=definition.retry,
+        drops_exhausted=definition.on_exhausted == "drop",
+    )
+    incarnation = blake2b(name.encode(), digest_size=8).hexdigest()
+    encoded = msgspec.json.encode(definition.to_members())
+    put = PutSubscription(name=name, incarnation=incarnation, definition=encoded, rules=rules)
+    (changed,) = await engine.change_subscriptions(BUS, [put], subscriptions_max=10_000)
+    assert isinstance(changed, Changed), changed
+    return changed.record.incarnation
 
 
 async def published(bus: EventBus, *types: str, **members: object) -> list[Position]:

@@ -11,6 +11,7 @@ from tests.bus.running import TestedEngine, running, turns, until
 from tests.conformance.engines import stored
 from tests.event_samples import entries, entry
 from waooaw.events.bus.event_bus import EventBus
+from waooaw.events.engine.queue_contract import RouteSet
 from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry
 from waooaw.events.outages import (
@@ -44,6 +45,7 @@ class AwayEngine(TestedEngine):
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Wait for the store, by the test's clock."""
@@ -54,7 +56,7 @@ class AwayEngine(TestedEngine):
         if self.is_away:
             raise EngineLoadingError("loading")
         answers = await super().append(
-            bus, writer, sequence, routes_version, entries, patience_seconds=patience_seconds
+            bus, writer, sequence, routes_version, entries, references=references, patience_seconds=patience_seconds
         )
         self.is_away = sum(self.appended) == self.leaves_after_events
         return answers
@@ -260,11 +262,14 @@ class ForgetfulEngine(AwayEngine):
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Refuse."""
         self.fails_before = WriterUnknownError("who?")
-        return await super().append(bus, writer, sequence, routes_version, entries, patience_seconds=patience_seconds)
+        return await super().append(
+            bus, writer, sequence, routes_version, entries, references=references, patience_seconds=patience_seconds
+        )
 
 
 async def test_a_writer_that_is_forgotten_again_is_given_up() -> None:

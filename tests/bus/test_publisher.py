@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tests.bus.running import BUS, TestedEngine, running, turns, until
+from tests.bus.running import BUS, TestedEngine, made, running, turns, until
 from tests.conformance.engines import stored
 from tests.event_samples import entries, entry
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.bus.publisher import ROUTES_TRIES_MAX
+from waooaw.events.engine.queue_contract import RouteSet
 from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry
 from waooaw.events.outages import (
@@ -232,18 +233,12 @@ async def test_an_unknown_writer_registers_again(engine: TestedEngine, bus: Even
     assert engine.registrations == registrations + 1
 
 
-async def test_changed_routes_are_matched_again(engine: TestedEngine, bus: EventBus) -> None:
-    """An append that was refused for its routes is made again under the version that the refusal named."""
-    await bus.submit([entry(data=1)])
-    engine.routes_wanted = "changed"
-
-    await bus.submit([entry(data=2)])
-
-    assert [event.event.data for event in await stored(engine)] == [1, 2]
-
-
 class RestlessEngine(TestedEngine):
-    """An engine whose routes have changed each time."""
+    """An engine whose routes another replica changes just before each append."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tries = 0
 
     async def append(
         self,
@@ -253,11 +248,15 @@ class RestlessEngine(TestedEngine):
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
-        """Refuse."""
-        self.routes_wanted = routes_version + "'"
-        return await super().append(bus, writer, sequence, routes_version, entries, patience_seconds=patience_seconds)
+        """Change the routes, so that the append is refused."""
+        self.tries += 1
+        await made(self, f"made-{self.tries}", "nothing")
+        return await super().append(
+            bus, writer, sequence, routes_version, entries, references=references, patience_seconds=patience_seconds
+        )
 
 
 async def test_routes_that_never_settle_are_given_up() -> None:
@@ -268,7 +267,7 @@ async def test_routes_that_never_settle_are_given_up() -> None:
 
     assert isinstance(answer, UnavailableError)
     assert answer.outcome == "not_stored"
-    assert engine.routes_wanted == "0" + "'" * ROUTES_TRIES_MAX
+    assert engine.tries == ROUTES_TRIES_MAX
 
 
 class CurtEngine(TestedEngine):
@@ -282,11 +281,12 @@ class CurtEngine(TestedEngine):
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Store, and answer too little."""
         answers = await super().append(
-            bus, writer, sequence, routes_version, entries, patience_seconds=patience_seconds
+            bus, writer, sequence, routes_version, entries, references=references, patience_seconds=patience_seconds
         )
         return answers[:-1]
 
