@@ -255,6 +255,10 @@ class Feed:
         """Register a writer."""
         return cls(await Writer.registered(engine, bus))
 
+    async def learn(self) -> None:
+        """Go by the routes as they are."""
+        self.writer.routes_version = (await self.writer.engine.routes(self.writer.bus)).version
+
     async def append(self, *entries: Entry, to: Sequence[Queue]) -> list[Receipt]:
         """Append entries to the log and to queues, by the routes as they are."""
         references = route(entries, *to)

@@ -16,7 +16,7 @@ async def test_each_entry_is_put_into_its_queues(engine: Engine) -> None:
     """Every queue of a set gets its items in log order; matched and waiting count them."""
     one, two, other = [await Queue.made(engine, name) for name in ("one", "two", "other")]
     feed = await Feed.begun(engine)
-    await feed.append(to=[])
+    await feed.learn()
     given = entries(4)
     references = [
         RouteSet(((one.incarnation, 100), (two.incarnation, 100)), tuple(QueueItem(i, 2, "", 0) for i in (0, 2, 3))),
@@ -73,7 +73,7 @@ async def test_a_repeated_append_queues_once(engine: Engine) -> None:
     """The same sequence again answers the same and puts nothing into a queue."""
     queue = await Queue.made(engine)
     feed = await Feed.begun(engine)
-    await feed.append(to=[])
+    await feed.learn()
     given = entries(3)
     first = await feed.writer.answers(*given, references=route(given, queue))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -128,3 +129,17 @@ def test_bytes_free_at_least_the_excess(rows: list[tuple[int, int]], excess: int
     freed = [0, *accumulate(size for _, size in rows)]
     expected = next((count for count, size in enumerate(freed) if size >= excess), len(rows))
     assert expected == cut(TrimPlan(excess_bytes=excess), rows)
+
+
+@given(limits=LIMITS, rows=logs(), needed=st.integers(0, 31))
+def test_what_is_needed_stays_but_for_the_bytes(
+    limits: RetentionLimits, rows: list[tuple[int, int]], needed: int
+) -> None:
+    """Age and count end before what is needed; the bytes alone take as many as without it."""
+    plan = plan_trim(limits, size_of(rows), NOW_MS)
+    needed_from = rows[needed][0] if needed < len(rows) else None
+
+    gone = cut(replace(plan, needed_from=needed_from), rows)
+
+    for_bytes = cut(TrimPlan(excess_bytes=plan.excess_bytes), rows)
+    assert gone == max(for_bytes, min(cut(plan, rows), len(rows) if needed_from is None else needed))

@@ -2,6 +2,7 @@
 
 Rule 1: an event goes when any limit demands it, and none goes that no limit demands.
 Rule 2: only the oldest go: what remains is always one unbroken run up to the end of the log.
+Rule 3: what subscriptions still need stays against limits of age and count; the limit of bytes wins over it.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def cut(plan: TrimPlan, rows: Sequence[tuple[int, int]]) -> int:
     freed_bytes = 0
     for index, (position, size_bytes) in enumerate(rows):
         too_old = plan.before_ms is not None and position >> SEQUENCE_BITS < plan.before_ms
-        if not (too_old or index < plan.excess_events or freed_bytes < plan.excess_bytes):
+        is_needed = plan.needed_from is not None and position >= plan.needed_from
+        goes = freed_bytes < plan.excess_bytes or (not is_needed and (too_old or index < plan.excess_events))
+        if not goes:
             return index
         freed_bytes += size_bytes
     return len(rows)
