@@ -98,7 +98,8 @@ async def test_a_bus_that_stops_listens_no_more(engine: TestedEngine) -> None:
     async with running(engine, engine.clock) as bus:
         reader = Reader().open(bus)
         await bus.__aexit__(None, None, None)
-        await engine.append(BUS, (await engine.register(BUS)).writer, 1, "0", [entry()])
+        registration = await engine.register(BUS)
+        await engine.append(BUS, registration.writer, 1, registration.routes_version, [entry()])
 
         assert reader.payloads == []
 

@@ -13,6 +13,7 @@ from tests.event_samples import entries, entry, event_json
 from waooaw.events.bound import EARLIEST
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.bus.metrics import OTHER, TYPES_MAX
+from waooaw.events.engine.contract import Frame, Tip
 from waooaw.events.outages import StorageFullError
 
 
@@ -91,11 +92,11 @@ async def test_deliveries_are_events_written(bus: EventBus) -> None:
 
 
 class Delayed(TestedEngine):
-    """An engine that takes a quarter of a second for each append."""
+    """An engine that takes a quarter of a second from the positions of events to telling of them."""
 
-    async def _commit(self) -> None:
-        await super()._commit()
+    def _tell(self, bus: str, told: Frame | Tip) -> None:
         self.clock.advance(0.25)
+        super()._tell(bus, told)
 
 
 async def test_latency_runs_from_acceptance_to_delivery() -> None:

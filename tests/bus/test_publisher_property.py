@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.bus.running import TestedEngine, running, turns, until
+from tests.bus.running import TestedEngine, made, running, turns, until
 from tests.conformance.engines import stored
 from tests.event_samples import entry
 from waooaw.events.bus import publisher
 from waooaw.events.bus.event_bus import EventBus
 from waooaw.events.engine.contract import Registration
-from waooaw.events.errors import RoutesChangedError, WowEventError
+from waooaw.events.engine.queue_contract import RouteSet
+from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry
 from waooaw.events.outages import (
     DurabilityUnavailableError,
@@ -91,7 +92,6 @@ class MoodyEngine(TestedEngine):
         if step.kind != "well":
             self._note((), patience_seconds, began, step.kind)
             raise _copy(FAILURES[step.kind])
-        self.routes_wanted = "0"
         return await super().register(bus, patience_seconds=patience_seconds)
 
     async def append(
@@ -102,6 +102,7 @@ class MoodyEngine(TestedEngine):
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Store, or fail before or after it."""
@@ -111,14 +112,14 @@ class MoodyEngine(TestedEngine):
         await self._pass(step, patience_seconds)
         if step.kind == "routes":
             self._routes += 1
-            self.routes_wanted = str(self._routes)
-            self._note(labels, patience_seconds, began, step.kind)
-            raise RoutesChangedError("others now", routes_version=self.routes_wanted)
+            await made(self, f"made-{self._routes}", "nothing")
         if step.kind.startswith("forgotten"):
-            self._writers.pop((bus, writer))
-        if step.kind == "well" or step.kind.endswith("_after"):
+            self._appending._writers.pop((bus, writer))  # noqa: SLF001 - a store that loses its memory
+        if step.kind == "routes":
+            self._note(labels, patience_seconds, began, step.kind)
+        if step.kind in {"well", "routes"} or step.kind.endswith("_after"):
             answers = await super().append(
-                bus, writer, sequence, routes_version, entries, patience_seconds=patience_seconds
+                bus, writer, sequence, routes_version, entries, references=references, patience_seconds=patience_seconds
             )
             assert len(answers) == len(entries)
         self._note(labels, patience_seconds, began, "" if step.kind == "well" else step.kind)
