@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waooaw.events.testing import ManualClock, SequentialIdentifiers
+from waooaw.events import Event
+from waooaw.events.testing import ManualClock, SequentialIdentifiers, delivery_of
 
 
 def test_time_stands_still_until_advanced() -> None:
@@ -51,3 +52,13 @@ def test_identifiers_count() -> None:
     assert {7} == {UUID(text).version for text in events}
     assert [identifiers.new_epoch(), identifiers.new_epoch()] == [1, 2]
     assert [identifiers.new_token(), identifiers.new_token()] == ["token-1", "token-2"]
+
+
+def test_a_delivery_without_a_bus() -> None:
+    """A handler can be tried with an event of the test's own, on any attempt."""
+    event = Event(type="a.b", source="/a", id="1", data={"n": 1}, extensions={"correlationid": "c"})
+    delivery = delivery_of(event, attempt=2, last_error="no room")
+
+    assert delivery.event == event
+    assert (delivery.stored.type, delivery.stored.source, delivery.stored.correlationid) == ("a.b", "/a", "c")
+    assert (delivery.attempt, delivery.last_error) == (2, "no room")

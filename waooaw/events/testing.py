@@ -1,13 +1,21 @@
-"""What tests of agents need: time that moves by hand, identifiers that can be foretold."""
+"""What tests of agents need: time that moves by hand, identifiers that can be foretold, deliveries for handlers."""
 
 from __future__ import annotations
 
 from itertools import count
 from typing import TYPE_CHECKING
 
+from waooaw.events.delivery import Delivery
+from waooaw.events.event import StoredEvent
+from waooaw.events.position import make_position
+
 if TYPE_CHECKING:
     from waooaw.events.clock import Clock
+    from waooaw.events.event import Event
     from waooaw.events.identifier import Identifiers
+
+START_MS = 1_764_019_200_000
+"""When time begins where a test does not say."""
 
 
 class ManualClock:
@@ -15,7 +23,7 @@ class ManualClock:
 
     __slots__ = ("_monotonic_ns", "_wall_ns")
 
-    def __init__(self, now_ms: int = 1_764_019_200_000, monotonic: float = 1_000.0) -> None:
+    def __init__(self, now_ms: int = START_MS, monotonic: float = 1_000.0) -> None:
         self._wall_ns = now_ms * 1_000_000
         self._monotonic_ns = round(monotonic * 1e9)
 
@@ -64,6 +72,26 @@ class SequentialIdentifiers:
     def new_token(self) -> str:
         """See Identifiers."""
         return f"token-{next(self._tokens)}"
+
+
+def delivery_of(event: Event, *, attempt: int = 1, last_error: str | None = None) -> Delivery:
+    """Return a delivery of an event, as a handler gets it, without a bus. Nothing can be settled by it."""
+    body = event.to_json()
+    correlationid = event.extensions.get("correlationid")
+    return Delivery(
+        token=f"test.{START_MS}-0.test",
+        stored=StoredEvent(
+            make_position(START_MS),
+            event.type,
+            event.source,
+            None if correlationid is None else str(correlationid),
+            body,
+        ),
+        attempt=attempt,
+        first_delivery_ms=START_MS,
+        last_error=last_error,
+        lease_seconds=30.0,
+    )
 
 
 if TYPE_CHECKING:

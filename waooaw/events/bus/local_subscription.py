@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from waooaw.events.dead_letter import DeadLetterFilter
 from waooaw.events.delivery import CLAIM_MAX, Settlement
-from waooaw.events.errors import InvalidParameterError
+from waooaw.events.errors import ClosedError, InvalidParameterError
 from waooaw.events.place import spell_place
 from waooaw.events.stream_message import StreamStatus
 
@@ -71,6 +71,8 @@ class LocalConsumer:
         """See Consumer."""
         await self._open()
         while not self._is_closed:
+            if isinstance(self._error, ClosedError):  # the bus was left: the end, as of streams
+                break
             if self._error is not None:
                 raise self._error
             if self._deliveries:

@@ -12,6 +12,7 @@ import click
 from waooaw.events.cli.commands import complain
 from waooaw.events.cli.event_line import event_line
 from waooaw.events.cli.place_parameter import HELP, PlaceParameter
+from waooaw.events.cli.rows import plain_console
 from waooaw.events.cli.service_address import bus_option, reached, url_option
 from waooaw.events.position import format_position
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 PAGE_EVENTS = 1000
 """What a service answers at most in one page."""
-
-PLAIN_WIDTH = 240
-"""Columns where the output is no terminal: a line of a common event fits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,12 +114,9 @@ def _write_lines(events: Sequence[StoredEvent]) -> None:
 
 def _table_writer() -> Callable[[Sequence[StoredEvent]], None]:
     """Return what writes pages as one table, its heading above the first."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+    console = plain_console()
     headings: list[bool] = []
 
     def write(events: Sequence[StoredEvent]) -> None:

@@ -30,9 +30,9 @@ def write_json(value: object) -> None:
 
 def plain_console() -> Console:
     """Return a console that writes what it is given, wide enough where nobody watches."""
-    from rich.console import Console
+    from waooaw.events.cli.pipe_console import PipeConsole
 
-    console = Console(highlight=False)
+    console = PipeConsole(highlight=False)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console

@@ -95,10 +95,11 @@ def write_json(event: StoredEvent) -> None:
 
 def person_writer() -> Callable[[StoredEvent], None]:
     """Return what writes an event as a line for a person, in colour on a terminal."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from waooaw.events.cli.pipe_console import PipeConsole
+
+    console = PipeConsole(highlight=False)
 
     def write(event: StoredEvent) -> None:
         line = event_line(event)
