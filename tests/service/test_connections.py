@@ -123,7 +123,7 @@ async def test_allowed_origins(service: WatchedService, origin: str) -> None:
     asks = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
     preflight = await service.call("OPTIONS", "/v1/events", asks)
     assert preflight.status == 204
-    assert preflight.header("Access-Control-Allow-Methods") == "GET, POST"
+    assert preflight.header("Access-Control-Allow-Methods") == "GET, POST, PUT, DELETE"
     assert preflight.header("Access-Control-Allow-Headers") == "*"
     for answer in (*answers, preflight):
         assert answer.header("Access-Control-Allow-Origin") == origin

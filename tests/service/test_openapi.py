@@ -366,18 +366,16 @@ GENERATED = {
     "getEvent": 50,
     "getHealth": 20,
     "getMetrics": 20,
-    "putSubscription": 60,
-    "claimDeliveries": 40,
-    "settleDeliveries": 40,
-    "redriveDeadLetters": 40,
-    "listDeadLetters": 30,
-    "listScheduled": 20,
+    "putSubscription": 40,
+    "settleDeliveries": 20,
+    "redriveDeadLetters": 30,
+    "listDeadLetters": 20,
 }
-"""Requests generated for each call, valid ones and broken ones. Streams do not end, so they are not among them."""
+"""Requests generated for each call, valid ones and broken ones. Streams do not end and claims wait: not among them."""
 
-USUAL = dict.fromkeys(
-    ("getEvent", "claimDeliveries", "settleDeliveries", "redriveDeadLetters", "listDeadLetters"), 404
-) | {"putSubscription": 201}
+USUAL = dict.fromkeys(("getEvent", "settleDeliveries", "redriveDeadLetters", "listDeadLetters"), 404) | {
+    "putSubscription": 201
+}
 """What valid requests are answered mostly, where that is not 200: they name what is not there."""
 
 CHECKS = [
