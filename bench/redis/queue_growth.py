@@ -17,7 +17,7 @@ from bench.rounds import in_turns
 from waooaw.events.acceptance import Acceptance, AcceptanceLimits
 from waooaw.events.clock import SystemClock
 from waooaw.events.engine.queue_contract import ClaimRequest, QueueItem, RouteSet, SettleRequest
-from waooaw.events.engine.redis.engine import RedisEngine, RedisOptions
+from waooaw.events.engine.redis import RedisEngine, RedisOptions
 from waooaw.events.engine.subscription_contract import PutSubscription, Rules
 from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.retry import RetryPolicy

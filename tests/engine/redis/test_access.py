@@ -20,8 +20,8 @@ from tests.redis_servers.port import unused_port
 from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.clock import SystemClock
 from waooaw.events.engine.contract import Frame, Tip
+from waooaw.events.engine.redis import RedisEngine, RedisOptions
 from waooaw.events.engine.redis.connecting import NodeConnection
-from waooaw.events.engine.redis.engine import RedisEngine, RedisOptions
 from waooaw.events.errors import EngineUnsuitableError
 from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.position import BEGINNING, END

@@ -18,7 +18,9 @@ from redis.exceptions import MovedError, RedisError
 from waooaw.events.engine.contract import Frame, Page, Tip
 from waooaw.events.engine.redis import script
 from waooaw.events.engine.redis.appending import WRITER_SECONDS, Appender
+from waooaw.events.engine.redis.asking import Asker
 from waooaw.events.engine.redis.bus_health import BusHealth
+from waooaw.events.engine.redis.dead_letters import RedisDeadLetters
 from waooaw.events.engine.redis.failure import reply_failure
 from waooaw.events.engine.redis.layout import (
     Keys,
@@ -28,8 +30,13 @@ from waooaw.events.engine.redis.layout import (
     read_frame,
     read_head,
     read_position,
+    read_wake,
 )
+from waooaw.events.engine.redis.queues import RedisQueues
+from waooaw.events.engine.redis.schedule_store import ScheduleStore
+from waooaw.events.engine.redis.subscription_store import SubscriptionStore
 from waooaw.events.engine.redis.tracker import Tracker
+from waooaw.events.engine.redis.wakes import Wakes
 from waooaw.events.outages import (
     ClusterDownError,
     DurabilityUnavailableError,
@@ -109,7 +116,13 @@ class RedisBus:
         self._told = Position(0)
         self._told_epoch = 0
         self._due = Position(0)
-        self.appender = Appender(self, random)
+        self.asker = Asker(self, random)
+        self.appender = Appender(self)
+        self.queues = RedisQueues(self)
+        self.dead_letters = RedisDeadLetters(self)
+        self.subscriptions = SubscriptionStore(self)
+        self.schedule = ScheduleStore(self)
+        self.wakes = Wakes()
 
     # What is known ----------------------------------------------------------------------------------------------------
 
@@ -270,10 +283,14 @@ class RedisBus:
         await self.refresh(await self.keeper.session(READ_SECONDS))
         self._due = self.tracker.last
         self._tell_tip()
+        self.wakes.tell(None)
 
     async def received(self, message: bytes) -> None:
         """Take a message of the live channel."""
         try:
+            if (woken := read_wake(message)) is not None:
+                self.wakes.tell(woken or None)
+                return
             told = read_frame(message)
         except msgspec.MsgspecError:
             _log.warning("redis.frame_unreadable", extra={"bus": self.bus, "detail": "the log is read instead"})
@@ -327,6 +344,7 @@ class RedisBus:
             self.options.replica,
             RETENTION_LEASE_MS,
             self.options.now_us(),
+            *(("", "") if plan.needed_from is None else format_position(Position(plan.needed_from)).split("-")),
         )
         keys = (self.keys.meta, self.keys.log, self.keys.retention)
         try:
@@ -350,6 +368,12 @@ class RedisBus:
             if waited < 1:
                 message = "no replica of Redis confirmed the new epoch in time; it stands on the primary: do it again"
                 raise DurabilityUnavailableError(message, outcome="unknown")
+
+    async def hold_job(self, job: str, seconds: float) -> bool:
+        """Take or keep a job, unless another replica has it."""
+        session = await self.keeper.session(READ_SECONDS)
+        arguments = (self.options.replica, max(round(seconds * 1000), 1), self.options.now_us())
+        return bool(await self.evaluate(session, script.HOLD_JOB, (self.keys.job(job),), arguments))
 
     async def beat(self, replica: str, members: bytes, silent_ms: int) -> list[bytes]:
         """Note a replica, or (without members) take it off; return names and what they said, in turn."""

@@ -1,80 +1,43 @@
-"""The engine on Redis: any number of equal replicas over one Redis, which holds all that they know.
-
-Each bus has connections of its own to the node that takes its writes: two of a session (`SessionKeeper`) and one that
-listens (`LiveSubscription`). Trouble on one node is trouble of the buses there, and of no others.
-"""
+"""The engine on Redis: any number of equal replicas over one Redis, which holds all that they know."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import RedisError
-
 from waooaw.events.engine.contract import EngineState, ReplicaRecord
-from waooaw.events.engine.deduplication_window import DeduplicationWindow
-from waooaw.events.engine.redis import script
-from waooaw.events.engine.redis.address import Credentials, parse_address
-from waooaw.events.engine.redis.bus_log import READ_SECONDS, BusOptions, RedisBus
-from waooaw.events.engine.redis.connecting import Connector, TlsFiles
-from waooaw.events.engine.redis.failure import reply_failure
-from waooaw.events.engine.redis.live import LiveSubscription
-from waooaw.events.engine.redis.name_lookup import NameLookup
-from waooaw.events.engine.redis.pace import Pace
-from waooaw.events.engine.redis.session import SessionKeeper
-from waooaw.events.engine.redis.topology import topology_for
-from waooaw.events.errors import ClosedError, EngineUnreachableError
-from waooaw.events.identifier import new_chance
-from waooaw.events.outages import EngineDeniedError, UnavailableError
+from waooaw.events.engine.redis.bus_log import READ_SECONDS
+from waooaw.events.engine.redis.open_buses import OpenBuses, RedisOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AsyncExitStack
 
     from waooaw.events.clock import Clock
-    from waooaw.events.engine.contract import Frame, LogState, Page, Registration, Tip
-    from waooaw.events.engine.redis.session import Session
+    from waooaw.events.dead_letter import DeadLetter
+    from waooaw.events.engine.contract import Engine, Frame, LogState, Page, Registration, Tip
+    from waooaw.events.engine.queue_contract import (
+        Claimed,
+        ClaimRequest,
+        FillItem,
+        Moves,
+        ReferenceReport,
+        RouteSet,
+        Settled,
+        SettleRequest,
+    )
+    from waooaw.events.engine.subscription_contract import Changed, Routes, SubscriptionChange
     from waooaw.events.errors import WowEventError
     from waooaw.events.event import Entry, StoredEvent
     from waooaw.events.identifier import Identifiers
     from waooaw.events.position import Position
-    from waooaw.events.receipt import Durability, Receipt
+    from waooaw.events.receipt import Durability, Receipt, ScheduledReceipt
     from waooaw.events.retention import TrimPlan
-
-_log = logging.getLogger("wowevent.redis")
-
-COMPARE_SECONDS: Final = 0.5
-"""Between two comparisons with the writer's node: what was missed is found by the second one."""
-
-EXAMINE_SECONDS: Final = 60.0
-"""Between two looks at how the server is set up; another one at each connect."""
+    from waooaw.events.scheduled_event import ScheduledEvent
+    from waooaw.events.subscription_state import QueueDetails, QueueState
 
 REPLICA_SILENT_MS: Final = 10_000
 REPLICA_BUS: Final = "default"
 """The bus in whose slot the list of replicas is kept."""
-
-CLOSING_SECONDS: Final = 5.0
-"""How long calls that run while the engine closes may take to end."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisOptions:
-    """How to reach Redis, and how buses are kept there."""
-
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    sentinel_username: str | None = None
-    sentinel_password: str | None = field(default=None, repr=False)
-    tls: TlsFiles = field(default_factory=TlsFiles)
-    start_seconds: float = 30.0
-    durability: Mapping[str, Durability] = field(default_factory=dict)
-    """By bus; ``local`` for those it does not name."""
-    deduplication: DeduplicationWindow = field(default_factory=DeduplicationWindow)
-    time_by: Clock | None = None
-    """A clock for tests; None: Redis's own time, the same for all replicas."""
 
 
 class RedisEngine:
@@ -83,34 +46,7 @@ class RedisEngine:
     def __init__(
         self, url: str, buses: Sequence[str], *, clock: Clock, identifiers: Identifiers, options: RedisOptions
     ) -> None:
-        given = Credentials(
-            username=options.username,
-            password=options.password,
-            sentinel_username=options.sentinel_username,
-            sentinel_password=options.sentinel_password,
-        )
-        self._address = parse_address(url, given)
-        self._clock = clock
-        self._options = options
-        self._random = new_chance()
-        self._replica = identifiers.new_token()
-        self._buses = {
-            name: RedisBus(name, self._bus_options(name, buses), identifiers, self._random) for name in buses
-        }
-        self._opened = False
-        self._running = 0
-        self._idle = asyncio.Event()
-
-    def _bus_options(self, bus: str, buses: Sequence[str]) -> BusOptions:
-        time_by = self._options.time_by
-        return BusOptions(
-            durability=self.durability_of(bus),
-            buses=len(buses),
-            window=self._options.deduplication,
-            publish_command="SPUBLISH" if self._address.mode == "cluster" else "PUBLISH",
-            replica=self._replica,
-            now_us=(lambda: "") if time_by is None else (lambda: str(round(time_by.now() * 1e6))),
-        )
+        self._buses = OpenBuses(url, buses, clock=clock, identifiers=identifiers, options=options)
 
     @property
     def name(self) -> str:
@@ -120,138 +56,21 @@ class RedisEngine:
     @property
     def location(self) -> str:
         """The URL, without who we are."""
-        return self._address.location
+        return self._buses.address.location
 
     def durability_of(self, bus: str) -> Durability:
         """Return the level that the receipts of a bus name."""
-        return self._options.durability.get(bus, "local")
-
-    # Life cycle -------------------------------------------------------------------------------------------------------
+        return self._buses.durability_of(bus)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Connect every bus; raises `StartupError` kinds, with nothing left behind."""
-        async with AsyncExitStack() as undo:
-            names = NameLookup()
-            undo.callback(names.close)
-            connector = Connector(self._address, self._options.tls, names)
-            topology = topology_for(self._address, connector)
-            pace = Pace(self._random)
-            for bus in self._buses.values():
-                bus.keeper = SessionKeeper(
-                    bus.bus, topology, connector, pace, clock=self._clock, prepare=partial(self._prepare, bus)
-                )
-                undo.push_async_callback(_cancelled, bus.keeper.start())
-            await self._started()
-            for bus in self._buses.values():
-                live = LiveSubscription(
-                    bus.keeper,
-                    connector,
-                    pace,
-                    bus.keys.live,
-                    sharded=self._address.mode == "cluster",
-                    confirmed=bus.subscribed,
-                    received=bus.received,
-                )
-                bus.live = live
-                undo.push_async_callback(_cancelled, asyncio.create_task(live.run(), name=f"redis live {bus.bus}"))
-                undo.push_async_callback(_cancelled, asyncio.create_task(self._watch(bus), name=f"watch {bus.bus}"))
-            await asyncio.gather(*[self._listening(bus) for bus in self._buses.values()])
-            self._opened = True
-            undo.push_async_callback(self._close)
-            stack.push_async_exit(undo.pop_all())
-
-    async def _started(self) -> None:
-        """Wait until each bus has a session, or what keeps it away has lasted too long."""
-        starting = [bus.keeper.started for bus in self._buses.values()]
-        done, waiting = await asyncio.wait(
-            starting, timeout=self._options.start_seconds, return_when=asyncio.FIRST_EXCEPTION
-        )
-        for started in done:
-            started.result()
-        if waiting:
-            bus = next(bus for bus in self._buses.values() if bus.keeper.started in waiting)
-            message = f"after {self._options.start_seconds:g} s: {bus.keeper.failure().detail}"
-            raise EngineUnreachableError(message)
-
-    async def _listening(self, bus: RedisBus) -> None:
-        """Wait until the live channel stands, so that a reader misses nothing from its first moment on."""
-        try:
-            async with asyncio.timeout(self._options.start_seconds):
-                await bus.live.listening.wait()
-        except TimeoutError:
-            reason = bus.live.problem or bus.keeper.failure()
-            message = f"the live channel of bus {bus.bus!r}: {reason.detail}"
-            raise EngineUnreachableError(message) from None
-
-    async def _prepare(self, bus: RedisBus, session: Session) -> None:
-        """Make a session ready before anybody gets it."""
-        is_start = not bus.keeper.started.done()
-        try:
-            await bus.health.examination.examine(session.reading, is_start=is_start)
-            loaded = [session.reading.send("SCRIPT", "LOAD", item.text, timeout_seconds=2.0) for item in script.SCRIPTS]
-            await asyncio.gather(*loaded)
-        except RedisError as error:
-            raise reply_failure(error, session.reading.where) from None
-        await bus.refresh(session)
-        await bus.health.probe(session)
-        if is_start and isinstance(bus.health.refusal, EngineDeniedError):
-            raise bus.health.refusal
-
-    async def _watch(self, bus: RedisBus) -> None:
-        """Compare with the writer's node, and look how it is set up: now and then, and while that is a problem."""
-        loop = asyncio.get_running_loop()
-        examine_at = loop.time() + EXAMINE_SECONDS
-        while True:
-            await asyncio.sleep(COMPARE_SECONDS)
-            session = bus.keeper.current
-            if session is None:
-                continue
-            try:
-                await bus.compare(session)
-                if loop.time() >= examine_at or bus.health.problem is not None:
-                    examine_at = loop.time() + EXAMINE_SECONDS
-                    await bus.health.examine(session, is_start=False)
-                bus.health.engine_state(self._clock.now_ms())  # so that trouble counts since now, asked for or not
-            except (UnavailableError, RedisError) as error:
-                # The keeper deals with a link that broke; the next comparison asks again.
-                _log.debug("redis.not_compared", extra={"bus": bus.bus, "detail": type(error).__name__})
-            except Exception:  # noqa: BLE001 - a defect must not end what finds lost frames
-                _log.exception("redis.comparison_failed", extra={"bus": bus.bus})
-
-    async def _close(self) -> None:
-        self._opened = False
-        if self._running:
-            self._idle.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSING_SECONDS):
-                    await self._idle.wait()
-        for bus in self._buses.values():
-            with suppress(UnavailableError, RedisError):  # they are forgotten by themselves a day later
-                await bus.appender.forget_writers()
-
-    @asynccontextmanager
-    async def _call(self, bus: str) -> AsyncIterator[RedisBus]:
-        """Count a call that runs: closing waits for it."""
-        found = self._bus(bus)
-        self._running += 1
-        try:
-            yield found
-        finally:
-            self._running -= 1
-            if not self._running:
-                self._idle.set()
-
-    def _bus(self, bus: str) -> RedisBus:
-        if not self._opened:
-            message = "the engine is closed"
-            raise ClosedError(message)
-        return self._buses[bus]
+        await self._buses.open(stack)
 
     # EventLog ---------------------------------------------------------------------------------------------------------
 
     async def register(self, bus: str, *, patience_seconds: float = 2.0) -> Registration:
         """Make the caller a writer of a bus."""
-        async with self._call(bus) as found:
+        async with self._buses.call(bus) as found:
             return await found.appender.register(patience_seconds)
 
     async def append(
@@ -262,77 +81,222 @@ class RedisEngine:
         routes_version: str,
         entries: Sequence[Entry],
         *,
+        references: Sequence[RouteSet] = (),
         patience_seconds: float = 2.0,
     ) -> tuple[Receipt | WowEventError, ...]:
         """Store entries by one script; see `EventLog.append`."""
-        async with self._call(bus) as found:
-            return await found.appender.append(writer, sequence, routes_version, entries, patience_seconds)
+        async with self._buses.call(bus) as found:
+            return await found.appender.append(
+                writer, sequence, routes_version, entries, references=references, patience_seconds=patience_seconds
+            )
 
     async def read(
         self, bus: str, after: Position, *, through: Position, limit: int, newest_first: bool = False
     ) -> Page:
         """Return a page of the log; see `EventLog.read`."""
-        async with self._call(bus) as found:
+        async with self._buses.call(bus) as found:
             return await found.read(after, through, limit, newest_first=newest_first)
 
     async def get(self, bus: str, position: Position) -> StoredEvent | None:
         """Return the event at a position, or None."""
-        async with self._call(bus) as found:
+        async with self._buses.call(bus) as found:
             return await found.get(position)
 
     def state(self, bus: str) -> LogState:
         """Return the log's state, as last heard: half a second old at most while Redis is there."""
-        return self._bus(bus).state(self._clock.now_ms())
+        return self._buses.named(bus).state(self._buses.clock.now_ms())
 
     async def refresh(self, bus: str) -> None:
         """Have `state` tell all that Redis holds at the call."""
-        async with self._call(bus) as found:
+        async with self._buses.call(bus) as found:
             await found.refresh(await found.keeper.session(READ_SECONDS))
 
     async def trim(self, bus: str, plan: TrimPlan, *, limit: int) -> int:
         """Remove up to ``limit`` of the oldest events that a plan names; see `EventLog.trim`."""
-        async with self._call(bus) as found:
+        async with self._buses.call(bus) as found:
             return await found.trim(plan, limit)
 
     async def begin_epoch(self, bus: str) -> None:
         """Begin an epoch by hand; see `EventLog.begin_epoch`."""
-        async with self._call(bus) as found:
+        async with self._buses.call(bus) as found:
             await found.begin_epoch()
 
     # LiveChannel, Replicas --------------------------------------------------------------------------------------------
 
     def listen(self, bus: str, listener: Callable[[Frame | Tip], None]) -> Callable[[], None]:
         """Call ``listener`` with every frame from now on; return what ends it."""
-        return self._buses[bus].listen(listener)
+        return self._buses.known[bus].listen(listener)
 
     async def beat(self, replica: str, members: bytes) -> tuple[ReplicaRecord, ...]:
         """Note a replica; see `Replicas.beat`."""
-        async with self._call(REPLICA_BUS) as found:
+        async with self._buses.call(REPLICA_BUS) as found:
             said = await found.beat(replica, members, REPLICA_SILENT_MS)
         pairs = zip(said[::2], said[1::2], strict=True)
         return tuple(sorted((_record(name, text) for name, text in pairs), key=lambda record: record.replica))
 
     async def leave(self, replica: str) -> None:
         """Take a replica off the list."""
-        async with self._call(REPLICA_BUS) as found:
+        async with self._buses.call(REPLICA_BUS) as found:
             await found.beat(replica, b"", REPLICA_SILENT_MS)
+
+    # Subscriptions ----------------------------------------------------------------------------------------------------
+
+    async def routes(self, bus: str, known_version: str = "") -> Routes:
+        """Return the subscriptions of a bus; see `Subscriptions.routes`."""
+        async with self._buses.call(bus) as found:
+            return await found.subscriptions.routes(known_version)
+
+    async def change_subscriptions(
+        self, bus: str, changes: Sequence[SubscriptionChange], *, subscriptions_max: int, patience_seconds: float = 2.0
+    ) -> tuple[Changed | WowEventError, ...]:
+        """Change subscriptions; see `Subscriptions.change_subscriptions`."""
+        async with self._buses.call(bus) as found:
+            return await found.subscriptions.change(changes, subscriptions_max, patience_seconds)
+
+    async def seek(self, bus: str, incarnation: str, start: Position) -> QueueState:
+        """Drop what waits, and go on from a place; see `Subscriptions.seek`."""
+        async with self._buses.call(bus) as found:
+            return await found.subscriptions.seek(incarnation, start)
+
+    def listen_to_wakes(self, bus: str, listener: Callable[[str | None], None]) -> Callable[[], None]:
+        """Call ``listener`` with what is woken from now on; return what ends it."""
+        return self._buses.known[bus].wakes.listen(listener)
+
+    # Queues -----------------------------------------------------------------------------------------------------------
+
+    async def claim(
+        self,
+        bus: str,
+        incarnation: str,
+        claimer: str,
+        sequence: int,
+        requests: Sequence[ClaimRequest],
+        *,
+        patience_seconds: float = 2.0,
+    ) -> Claimed:
+        """Lease references to members; see `Queues.claim`."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.claim(incarnation, claimer, sequence, requests, patience_seconds)
+
+    async def settle(
+        self,
+        bus: str,
+        incarnation: str,
+        claimer: str,
+        sequence: int,
+        requests: Sequence[SettleRequest],
+        *,
+        patience_seconds: float = 2.0,
+    ) -> Settled:
+        """Settle deliveries; see `Queues.settle`."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.settle(incarnation, claimer, sequence, requests, patience_seconds)
+
+    async def sweep(
+        self, bus: str, incarnations: Sequence[str], *, limit: int, dead_seconds: int, dead_max: int
+    ) -> tuple[Moves, ...]:
+        """Do what claims would do; see `Queues.sweep`."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.sweep(incarnations, limit, dead_seconds, dead_max)
+
+    async def queue_states(self, bus: str, incarnations: Sequence[str]) -> tuple[QueueState | None, ...]:
+        """Return queues as they stand."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.states(incarnations)
+
+    async def queue_details(self, bus: str, incarnation: str) -> QueueDetails:
+        """Return who holds what, and what fails."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.details(incarnation)
+
+    async def find_reference(
+        self, bus: str, incarnation: str, position: Position, priority: int
+    ) -> ReferenceReport | None:
+        """Tell where the newest reference to an event is; see `Queues.find_reference`."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.find_reference(incarnation, position, priority)
+
+    async def oldest_needed(self, bus: str, incarnations: Sequence[str]) -> Position | None:
+        """Return the oldest position that queues need the log for."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.oldest_needed(incarnations)
+
+    async def fill(
+        self, bus: str, incarnation: str, items: Sequence[FillItem], *, expected: Position, reached: Position
+    ) -> QueueState:
+        """Add what a chunk of history holds; see `Queues.fill`."""
+        async with self._buses.call(bus) as found:
+            return await found.queues.fill(incarnation, items, expected, reached)
+
+    async def dead_letters(self, bus: str, incarnation: str, *, after: str, limit: int) -> tuple[DeadLetter, ...]:
+        """Return dead letters, oldest first."""
+        async with self._buses.call(bus) as found:
+            return await found.dead_letters.page(incarnation, after, limit)
+
+    async def redrive(
+        self, bus: str, incarnation: str, ids: Sequence[str], *, delay_ms: int = 0, spacing_ms: float = 0.0
+    ) -> int:
+        """Put dead letters back into their queue; see `Queues.redrive`."""
+        async with self._buses.call(bus) as found:
+            return await found.dead_letters.redrive(incarnation, ids, delay_ms, spacing_ms)
+
+    async def purge(self, bus: str, incarnation: str, ids: Sequence[str]) -> int:
+        """Remove dead letters for good."""
+        async with self._buses.call(bus) as found:
+            return await found.dead_letters.purge(incarnation, ids)
+
+    # Schedule, Jobs ---------------------------------------------------------------------------------------------------
+
+    async def schedule(
+        self, bus: str, entries: Sequence[Entry], *, events_max: int, patience_seconds: float = 2.0
+    ) -> tuple[ScheduledReceipt | WowEventError, ...]:
+        """Store entries beside the log; see `Schedule.schedule`."""
+        async with self._buses.call(bus) as found:
+            return await found.schedule.add(entries, events_max, patience_seconds)
+
+    async def due_events(self, bus: str, *, limit: int) -> tuple[tuple[ScheduledEvent, ...], int | None]:
+        """Return what is due, and when the next one is."""
+        async with self._buses.call(bus) as found:
+            return await found.schedule.due(limit)
+
+    async def scheduled_events(
+        self, bus: str, *, after: tuple[int, str] | None, limit: int
+    ) -> tuple[tuple[ScheduledEvent, ...], int]:
+        """Return a page of the schedule, and how many there are."""
+        async with self._buses.call(bus) as found:
+            return await found.schedule.page(after, limit)
+
+    async def scheduled_event(self, bus: str, schedule_id: str) -> ScheduledEvent | None:
+        """Return one, or None."""
+        async with self._buses.call(bus) as found:
+            return await found.schedule.get(schedule_id)
+
+    async def cancel_scheduled(self, bus: str, schedule_id: str) -> bool:
+        """Remove one; tell whether it was there."""
+        async with self._buses.call(bus) as found:
+            return await found.schedule.cancel(schedule_id)
+
+    async def hold_job(self, bus: str, job: str, seconds: float) -> bool:
+        """Take or keep a job for so long; False while another replica has it."""
+        async with self._buses.call(bus) as found:
+            return await found.hold_job(job, seconds)
 
     # State ------------------------------------------------------------------------------------------------------------
 
     def engine_state(self, bus: str) -> EngineState:
         """Return how Redis does for a bus, from memory."""
-        found = self._buses[bus]
-        if not self._opened:
+        found = self._buses.known[bus]
+        if not self._buses.is_open:
             return EngineState()
-        return found.health.engine_state(self._clock.now_ms())
+        return found.health.engine_state(self._buses.clock.now_ms())
 
     def details(self) -> dict[str, object]:
         """Return versions, places and warnings for people."""
-        buses = self._buses if self._opened else {}
-        now_ms = self._clock.now_ms()
+        buses = self._buses.known if self._buses.is_open else {}
+        now_ms = self._buses.clock.now_ms()
         warnings = [text for bus in buses.values() for text in bus.health.warnings(now_ms)]
         return {
-            "mode": self._address.mode,
+            "mode": self._buses.address.mode,
             "servers": sorted({bus.health.examination.version for bus in buses.values()}),
             "nodes": {name: bus.node for name, bus in buses.items()},
             "warnings": list(dict.fromkeys(warnings)),
@@ -344,6 +308,5 @@ def _record(name: bytes, text: bytes) -> ReplicaRecord:
     return ReplicaRecord(name.decode(), int(seen_ms), members)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+if TYPE_CHECKING:
+    _: type[Engine] = RedisEngine

@@ -13,12 +13,13 @@ import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
 from waooaw.events.acceptance import content_of
 from waooaw.events.engine.contract import Frame, Tip
+from waooaw.events.engine.redis.queue_keys import QueueKeys
 from waooaw.events.epoch import Epoch
 from waooaw.events.event import Entry, StoredEvent
 from waooaw.events.position import END, SEQUENCE_BITS, Position, format_position, make_position
@@ -30,6 +31,11 @@ FRAME_BODY_BYTES_MAX: Final = 16 * 1024
 """Larger bodies are read from the log by those who need them: each listener has a buffer in the server."""
 
 FRAME_FORMAT: Final = 1
+WAKE_FORMAT: Final = 2
+
+
+QUEUES_KEPT: Final = 10_000
+"""Queues whose keys are remembered: they are spelled in every append."""
 
 
 class Keys:
@@ -46,11 +52,35 @@ class Keys:
         self.replicas = prefix + "replicas"
         self.live = prefix + "live"
         self.probe = prefix + "probe"
+        self.subscriptions = prefix + "subscriptions"
+        self.changes = prefix + "changes"
+        self.schedule = prefix + "schedule"
+        self.scheduled = prefix + "scheduled"
         self._writer = prefix + "writer:"
+        self._job = prefix + "job:"
+        self._queue = prefix + "q:"
+        self._queues: dict[str, QueueKeys] = {}
 
     def writer(self, name: str) -> str:
         """The key of a writer: its last sequence and what it was answered."""
         return self._writer + name
+
+    def job(self, name: str) -> str:
+        """The key of a job: who does it, and until when."""
+        return self._job + name
+
+    def queue(self, incarnation: str) -> QueueKeys:
+        """The keys of a queue."""
+        found = self._queues.get(incarnation)
+        if found is None:
+            if len(self._queues) >= QUEUES_KEPT:
+                self._queues.clear()
+            found = self._queues[incarnation] = QueueKeys(f"{self._queue}{incarnation}:")
+        return found
+
+    def of_queues(self, incarnations: Sequence[str]) -> list[str]:
+        """What scripts on queues declare: log, meta, and the keys of each queue."""
+        return [self.log, self.meta, *[key for incarnation in incarnations for key in self.queue(incarnation).whole]]
 
     @property
     def whole(self) -> tuple[str, ...]:
@@ -75,6 +105,13 @@ class _Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     entries: list[_Header | bytes | None]
 
 
+class _Wake(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    format: int
+    incarnation: str
+
+
+_ARRAY_OF_2: Final = b"\x92"
+
 _BINARY_32: Final = 0xC6
 """``bin 32`` of MessagePack: a body's length in four bytes stands behind it."""
 
@@ -82,6 +119,7 @@ _spell_length = struct.Struct(">BI").pack
 _spell_sizes = struct.Struct(">IIB").pack
 
 _decode_header = msgspec.msgpack.Decoder(_Header).decode
+_decode_wake = msgspec.msgpack.Decoder(_Wake).decode
 _decode_frame = msgspec.msgpack.Decoder(_Frame).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -99,8 +137,7 @@ def spell_entry(entry: Entry) -> tuple[bytes, bytes, bytes]:
         header = _encode(_Header(entry.type, entry.source, entry.correlationid))
     if not entry.id_given:
         return header, entry.body, b""
-    identity = blake2b(f"{entry.source}\0{entry.id}".encode(), digest_size=16).digest()
-    return header, entry.body, identity + _digest(entry)
+    return header, entry.body, identity_of(entry) + digest_of(entry)
 
 
 def spell_entries(entries: Sequence[Entry]) -> tuple[bytes, bytes, bytes]:
@@ -121,7 +158,12 @@ def spell_entries(entries: Sequence[Entry]) -> tuple[bytes, bytes, bytes]:
     return b"".join(spelled), b"".join(sizes), b"".join(identities)
 
 
-def _digest(entry: Entry) -> bytes:
+def identity_of(entry: Entry) -> bytes:
+    """Return what an entry is found by: 128 bits of a digest of its source and its id."""
+    return blake2b(f"{entry.source}\0{entry.id}".encode(), digest_size=16).digest()
+
+
+def digest_of(entry: Entry) -> bytes:
     """Return what tells an event from another with its id: all members as they were spelled, in any order."""
     members = content_of(entry.body, time_given=entry.time_given)
     hashed = blake2b(digest_size=16)
@@ -134,8 +176,13 @@ def _digest(entry: Entry) -> bytes:
 def read_entry(item: list[Any]) -> StoredEvent:
     """Read an entry of the log, as XRANGE answers it."""
     name, fields = item
-    header = _decode_header(fields[1])
-    return StoredEvent(read_position(name), header.type, header.source, header.correlationid, fields[3])
+    return read_content(read_position(name), fields[1], fields[3])
+
+
+def read_content(position: Position, header: bytes, body: bytes) -> StoredEvent:
+    """Read what an entry of the log, or a copy of one, holds."""
+    told = _decode_header(header)
+    return StoredEvent(position, told.type, told.source, told.correlationid, body)
 
 
 def read_position(text: bytes) -> Position:
@@ -150,6 +197,17 @@ def read_position(text: bytes) -> Position:
 def exclusive(position: Position) -> str:
     """Spell a stream id as what comes after it."""
     return f"({format_position(position)}"
+
+
+def read_wake(message: bytes) -> str | None:
+    """Read the incarnation that a wake of the live channel names (empty: all); None for a frame.
+
+    A wake is an array of two: its format, and the incarnation. A frame is one of eight.
+    """
+    if not message.startswith(_ARRAY_OF_2):
+        return None
+    wake = _decode_wake(message)
+    return wake.incarnation if wake.format == WAKE_FORMAT else ""
 
 
 def read_frame(message: bytes) -> Frame | Tip:
@@ -210,21 +268,22 @@ def read_head(said: list[bytes]) -> Head:
 class Answer:
     """What an append was answered: the first position, and the entries (by index) that were not stored.
 
-    Such an entry has the position of the event that it repeats, or None where its id was used for other content.
+    Such an entry has the position of the event that it repeats; ``reused``: its id was used for other content;
+    ``gone``: it is not on the schedule any more.
     """
 
     first: Position
-    exceptions: dict[int, Position | None]
+    exceptions: dict[int, Position | Literal["reused", "gone"]]
 
 
 def read_answer(text: bytes) -> Answer:
     """Read an answer."""
     first, _, rest = text.partition(b" ")
-    exceptions: dict[int, Position | None] = {}
+    exceptions: dict[int, Position | Literal["reused", "gone"]] = {}
     for item in rest.split(b",") if rest else ():
         index, found, position = item.partition(b"d")
         if found:
             exceptions[int(index)] = read_position(position)
         else:
-            exceptions[int(item.removesuffix(b"r"))] = None
+            exceptions[int(item[:-1])] = "gone" if item.endswith(b"g") else "reused"
     return Answer(read_position(first), exceptions)

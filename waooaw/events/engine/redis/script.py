@@ -12,7 +12,8 @@ from importlib.resources import files
 from typing import Final
 
 _FOLDER: Final = files(__package__) / "scripts"
-_SHARED: Final = "--@history\n"
+_SHARED: Final = ("history", "queue", "queue_state")
+"""Parts of several scripts, which stand in for a line ``--@<name>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,9 @@ class Script:
 
 
 def _load(name: str) -> Script:
-    shared = (_FOLDER / "history.lua").read_text("utf-8")
-    text = (_FOLDER / f"{name}.lua").read_text("utf-8").replace(_SHARED, shared)
+    text = (_FOLDER / f"{name}.lua").read_text("utf-8")
+    for shared in _SHARED:
+        text = text.replace(f"--@{shared}\n", (_FOLDER / f"{shared}.lua").read_text("utf-8"))
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
@@ -40,4 +42,23 @@ TIDY: Final = _load("tidy")
 PROBE: Final = _load("probe")
 RECOUNT: Final = _load("recount")
 
-SCRIPTS: Final = (OPEN, STATE, APPEND, READ, TRIM, BEAT, TIDY, PROBE, RECOUNT)
+ROUTES: Final = _load("routes")
+CHANGE_SUBSCRIPTIONS: Final = _load("change_subscriptions")
+CLAIM: Final = _load("claim")
+SETTLE: Final = _load("settle")
+SWEEP: Final = _load("sweep")
+QUEUE_STATES: Final = _load("queue_states")
+QUEUE_DETAILS: Final = _load("queue_details")
+FIND_REFERENCE: Final = _load("find_reference")
+OLDEST_NEEDED: Final = _load("oldest_needed")
+FILL: Final = _load("fill")
+SEEK: Final = _load("seek")
+DEAD_LETTERS: Final = _load("dead_letters")
+REDRIVE: Final = _load("redrive")
+PURGE: Final = _load("purge")
+SCHEDULE: Final = _load("schedule")
+SCHEDULED: Final = _load("scheduled")
+CANCEL_SCHEDULED: Final = _load("cancel_scheduled")
+HOLD_JOB: Final = _load("hold_job")
+
+SCRIPTS: Final = tuple(value for value in tuple(globals().values()) if isinstance(value, Script))

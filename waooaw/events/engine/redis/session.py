@@ -1,14 +1,15 @@
 """A bus's connections to the node that takes its writes, kept up for as long as the engine is open.
 
-A session is two links to one node: one writes (and waits for replicas), one reads. Either one broken, the session is
-over, and the keeper makes a new one: it finds the primary, connects, and has the caller prepare the session, before
-anybody gets it.
+A session is three links to one node: one writes (and waits for replicas), one reads, one claims and settles, which must
+wait neither for slow reads nor for replicas. One of them broken, the session is over, and the keeper makes a new one:
+it finds the primary, connects, and has the caller prepare the session, before anybody gets it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -36,21 +37,27 @@ CONNECT_SECONDS: Final = 1.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Session:
-    """Two links to one node."""
+    """Links to one node."""
 
     node: Node
     writing: Link
     reading: Link
+    queueing: Link
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """All of them."""
+        return (self.writing, self.reading, self.queueing)
 
     @property
     def is_broken(self) -> bool:
-        """Whether either link is broken."""
-        return self.writing.is_broken or self.reading.is_broken
+        """Whether one of the links is broken."""
+        return self.writing.is_broken or self.reading.is_broken or self.queueing.is_broken
 
     async def close(self) -> None:
-        """Close both links."""
-        await self.writing.close()
-        await self.reading.close()
+        """Close all links."""
+        for link in self.links:
+            await link.close()
 
 
 class SessionKeeper:
@@ -92,7 +99,7 @@ class SessionKeeper:
         """End a session whose node is the wrong one now; a new one is made at once."""
         if session is self._session:
             self._note(reason)
-        for link in (session.writing, session.reading):
+        for link in session.links:
             link.abandon(reason)
 
     async def session(self, patience_seconds: float) -> Session:
@@ -129,7 +136,7 @@ class SessionKeeper:
                     continue
                 began = asyncio.get_running_loop().time()
                 self._begin(session)
-                await asyncio.wait((session.writing.broken, session.reading.broken), return_when="FIRST_COMPLETED")
+                await asyncio.wait([link.broken for link in session.links], return_when="FIRST_COMPLETED")
                 self._note(_reason(session))
                 await session.close()
                 if asyncio.get_running_loop().time() - began < LASTING_SECONDS:
@@ -174,23 +181,19 @@ class SessionKeeper:
 
     async def _open(self) -> Session:
         node = await self._topology.primary(self._bus)
-        writing = Link(await self._connector.connect(node, timeout_seconds=CONNECT_SECONDS), node)
-        try:
-            reading = Link(await self._connector.connect(node, timeout_seconds=CONNECT_SECONDS), node)
-        except BaseException:
-            await writing.close()
-            raise
-        session = Session(node, writing, reading)
-        try:
+        async with AsyncExitStack() as undo:
+            links = []
+            for _ in range(3):
+                links.append(Link(await self._connector.connect(node, timeout_seconds=CONNECT_SECONDS), node))
+                undo.push_async_callback(links[-1].close)
+            session = Session(node, *links)
             await self._prepare(session)
-        except BaseException:
-            await session.close()
-            raise
+            undo.pop_all()
         return session
 
 
 def _reason(session: Session) -> UnavailableError:
-    for link in (session.writing, session.reading):
+    for link in session.links:
         if link.broken.done():
             return link.broken.result()
     message = "the connection to Redis was lost"

@@ -1,10 +1,14 @@
 #!lua
 -- Store entries as one step, under the writer's sequence, and tell listeners in one frame.
--- KEYS meta, log, epochs, ids 0, ids 1, samples, writer
+-- KEYS meta, log, epochs, ids 0, ids 1, samples, writer; where an entry is from the schedule: schedule, scheduled;
+--      then for each queue: counts, and its lists by priority
 -- ARGV sequence, routes version, highest ms seen, now in us ('' the server's), epoch id, window ms, ids max,
 --      sample step, publish command, channel, writer seconds, body bytes max in a frame,
 --      the entries as they stand in a frame (header; 0xC6, length, body), for each 9 bytes: the sizes of header and body
---      and whether an id was given, and for each given id identity .. digest (16 bytes each)
+--      and whether an id was given, and for each given id identity .. digest (16 bytes each);
+--      where there are any: what is from the schedule (for each 4 bytes: its index, and 32 digits: its id), and for each
+--      set of routes: the most that waits (4 bytes for each queue), its items (for each: index, priority, length of what
+--      stands behind the position, that text)
 --@history
 local entries, sizes, given_ids = ARGV[13], ARGV[14], ARGV[15]
 local SIZES, LENGTH, IDENTITY = 9, 5, 32
@@ -48,6 +52,14 @@ end
 
 -- Positions: never at or before one that was handed out, whatever this server's clock says.
 local count = #sizes / SIZES
+local planned = nil
+local first_queue = 8
+if ARGV[16] and ARGV[16] ~= '' then
+  planned, first_queue = {}, 10
+  for place = 1, #ARGV[16], 36 do
+    planned[struct.unpack('>I4', ARGV[16], place)] = ARGV[16]:sub(place + 4, place + 35)
+  end
+end
 local ms, first_seq = now_ms, 0
 local seen_ms = tonumber(ARGV[3])
 if seen_ms > head.ms and seen_ms >= ms then ms = seen_ms + 1 end
@@ -59,12 +71,18 @@ local exceptions, remembered, in_batch = {}, {}, {}
 local frame_bytes_max = tonumber(ARGV[12])
 local added_bytes, at, identity_at = 0, 1, 1
 local travels_whole, not_stored = true, {}
+local off_schedule, sequences = {}, nil
+if ARGV[17] then sequences = {} end
 local prefix, call, sub, unpack_sizes = text(ms) .. '-', redis.call, string.sub, struct.unpack
 for index = 0, count - 1 do
   local header_bytes, body_bytes, is_given = unpack_sizes('>I4I4I1', sizes, index * SIZES + 1)
   local body_at = at + header_bytes + LENGTH
   local repeated = false
-  if is_given == 1 then
+  local is_gone = planned and planned[index] and call('HEXISTS', KEYS[9], planned[index]) == 0
+  if is_gone then
+    exceptions[#exceptions + 1] = index .. 'g'
+    if is_given == 1 then identity_at = identity_at + IDENTITY end
+  elseif is_given == 1 then
     local identity, digest = sub(given_ids, identity_at, identity_at + 15), sub(given_ids, identity_at + 16, identity_at + 31)
     identity_at = identity_at + IDENTITY
     local found = known[identity]
@@ -74,6 +92,7 @@ for index = 0, count - 1 do
       if in_batch[identity] or (found_ms + window_ms > now_ms and given - ordinal < ids_max and not is_trimmed) then
         repeated = true
         if found:sub(17) == digest then
+          if planned then off_schedule[#off_schedule + 1] = planned[index] end
           exceptions[#exceptions + 1] = index .. 'd' .. text(found_ms) .. '-' .. text(found_seq)
         else
           exceptions[#exceptions + 1] = index .. 'r'
@@ -88,16 +107,86 @@ for index = 0, count - 1 do
       known[identity], in_batch[identity] = value, true
     end
   end
-  if repeated then
+  if repeated or is_gone then
     travels_whole, not_stored[index] = false, true
   else
     call('XADD', KEYS[2], prefix .. seq, 'h', sub(entries, at, at + header_bytes - 1),
       'b', sub(entries, body_at, body_at + body_bytes - 1))
     added_bytes = added_bytes + body_bytes
+    if sequences then sequences[index] = seq end
+    if planned then off_schedule[#off_schedule + 1] = planned[index] end
     seq = seq + 1
     if body_bytes > frame_bytes_max then travels_whole = false end
   end
   at = body_at + body_bytes
+end
+
+if #off_schedule > 0 then
+  call('ZREM', KEYS[8], unpack(off_schedule))
+  call('HDEL', KEYS[9], unpack(off_schedule))
+end
+
+-- Queues ----------------------------------------------------------------------------------------------------------------
+
+-- Drop what a queue has too much, the oldest of the least urgent first; what is in no list stays.
+local function drop_overrun(at, waiting, waiting_max)
+  local excess = waiting - waiting_max
+  for list = 4, 1, -1 do
+    local dropped = math.min(excess, call('LLEN', KEYS[at + list]))
+    if dropped > 0 then
+      call('LTRIM', KEYS[at + list], dropped, -1)
+      excess = excess - dropped
+    end
+  end
+  call('HINCRBY', KEYS[at], 'overrun', waiting - waiting_max - excess)
+  call('HSET', KEYS[at], 'waiting', text(waiting_max + excess))
+end
+
+-- The items of a set, built once for all its queues: a list of arguments for each priority.
+local function items_of(spelled)
+  local lists, items, place = {{''}, {''}, {''}, {''}}, 0, 1
+  while place <= #spelled do
+    local index, priority, length = unpack_sizes('>I2I1I1', spelled, place)
+    local sequence_of = sequences[index]
+    if sequence_of then
+      local list = lists[priority + 1]
+      list[#list + 1] = prefix .. sequence_of .. sub(spelled, place + 4, place + 3 + length)
+      items = items + 1
+    end
+    place = place + 4 + length
+  end
+  return lists, items
+end
+
+local function push(at, lists, items, waiting_max)
+  local known = call('HMGET', KEYS[at], 'matched', 'waiting')
+  if not known[1] then return end
+  for list = 1, 4 do
+    local arguments = lists[list]
+    if #arguments > 1 then
+      arguments[1] = KEYS[at + list]
+      local pushed = redis.pcall('RPUSH', unpack(arguments))
+      if type(pushed) == 'table' then
+        -- Somebody made the list something else: what cannot be put there must not stop the log, and is told.
+        call('HINCRBY', KEYS[at], 'matched', #arguments - 1)
+        call('HINCRBY', KEYS[at], 'overrun', #arguments - 1)
+        items = items - #arguments + 1
+      end
+    end
+  end
+  local waiting = tonumber(known[2]) + items
+  call('HINCRBY', KEYS[at], 'matched', items)
+  call('HSET', KEYS[at], 'waiting', text(waiting))
+  if waiting > waiting_max then drop_overrun(at, waiting, waiting_max) end
+end
+
+local queue_at = first_queue
+for set = 17, #ARGV, 2 do
+  local lists, items = items_of(ARGV[set + 1])
+  for place = 1, #ARGV[set], 4 do
+    if items > 0 then push(queue_at, lists, items, unpack_sizes('>I4', ARGV[set], place)) end
+    queue_at = queue_at + 5
+  end
 end
 
 local added = seq - first_seq

@@ -1,6 +1,8 @@
 #!lua flags=allow-oom
 -- Remove the oldest events that a plan names, while the caller holds the lease of retention.
--- KEYS meta, log, lease     ARGV before ms ('' none), excess events, excess bytes, limit, replica, lease ms, now us
+-- KEYS meta, log, lease
+-- ARGV before ms ('' none), excess events, excess bytes, limit, replica, lease ms, now us, needed from ms and sequence
+--      ('' nothing is)
 --@history
 local head = read_head(KEYS[1])
 if not head then return {} end
@@ -16,14 +18,19 @@ redis.call('HSET', KEYS[3], 'replica', ARGV[5], 'until_ms', text(now_ms + tonumb
 
 local before_ms = tonumber(ARGV[1]) or 0
 local excess_events, excess_bytes, limit = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local needed_ms, needed_seq = tonumber(ARGV[8]) or math.huge, tonumber(ARGV[9]) or 0
 local removed, freed, through, from, first = 0, 0, nil, '-', ''
 local done = false
 while not done do
   local found = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 50)
   if #found == 0 then break end
   for _, entry in ipairs(found) do
-    local ms = tonumber(entry[1]:match('^(%d+)'))
-    if removed >= limit or not (ms < before_ms or removed < excess_events or freed < excess_bytes) then
+    local ms, seq = entry[1]:match('^(%d+)-(%d+)$')
+    ms, seq = tonumber(ms), tonumber(seq)
+    -- What subscriptions need stays for as long as there is room; only the bytes go past it.
+    local is_needed = ms > needed_ms or (ms == needed_ms and seq >= needed_seq)
+    local goes = freed < excess_bytes or (not is_needed and (ms < before_ms or removed < excess_events))
+    if removed >= limit or not goes then
       first, done = entry[1], true
       break
     end
