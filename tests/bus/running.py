@@ -15,14 +15,15 @@ from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.engine.contract import Engine, Frame, Page, Registration, Tip
 from waooaw.events.engine.deduplication_window import DeduplicationWindow
 from waooaw.events.engine.queue_contract import RouteSet
-from waooaw.events.engine.queue_contract import RouteSet
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.engine.subscription_contract import Changed, PutSubscription, Rules
 from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry
+from waooaw.events.pattern import PatternSet
 from waooaw.events.position import Position, position_milliseconds
 from waooaw.events.receipt import Receipt
-from waooaw.events.subscription import parse_subscription
+from waooaw.events.retry import RetryPolicy
+from waooaw.events.subscription import SubscriptionDefinition
 from waooaw.events.testing import ManualClock, SequentialIdentifiers
 
 BUS = "default"
@@ -180,19 +181,19 @@ async def running(engine: SqliteEngine, clock: ManualClock, **options: float) ->
         yield await stack.enter_async_context(bus)
 
 
-async def made(engine: Engine, name: str, *patterns: str, **members: object) -> str:
+async def made(engine: Engine, name: str, *patterns: str, definition: bytes = b"") -> str:
     """Make a subscription behind the back of every bus, as another replica does; return its incarnation."""
-    definition = parse_subscription({"patterns": list(patterns), **members})
+    members = SubscriptionDefinition(patterns=PatternSet.parse(patterns)).to_members()
     rules = Rules(
-        lease_seconds=definition.lease_seconds,
-        max_in_flight=definition.max_in_flight,
-        max_waiting=definition.max_waiting,
-        is_keyed=definition.ordering == "key",
-        retry=definition.retry,
-        drops_exhausted=definition.on_exhausted == "drop",
+        lease_seconds=30,
+        max_in_flight=1000,
+        max_waiting=1_000_000,
+        is_keyed=False,
+        retry=RetryPolicy(),
+        drops_exhausted=False,
     )
     incarnation = blake2b(name.encode(), digest_size=8).hexdigest()
-    encoded = msgspec.json.encode(definition.to_members())
+    encoded = definition or msgspec.json.encode(members)
     put = PutSubscription(name=name, incarnation=incarnation, definition=encoded, rules=rules)
     (changed,) = await engine.change_subscriptions(BUS, [put], subscriptions_max=10_000)
     assert isinstance(changed, Changed), changed

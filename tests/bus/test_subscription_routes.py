@@ -31,7 +31,16 @@ def routes_of(*given: tuple[str, bool]) -> SubscriptionRoutes:
     """Return routes that know a subscription for each pattern, keyed or not, as ``s0``, ``s1`` and so on."""
     routes = SubscriptionRoutes(TestedEngine(), BUS)
     for number, (pattern, is_keyed) in zip(count(), given, strict=False):
-        record = SubscriptionRecord(f"s{number}", f"{number:016x}", b"", 0, BEGINNING, False, 100 + number, is_keyed)
+        record = SubscriptionRecord(
+            f"s{number}",
+            f"{number:016x}",
+            b"",
+            0,
+            BEGINNING,
+            is_paused=False,
+            max_waiting=100 + number,
+            is_keyed=is_keyed,
+        )
         definition = SubscriptionDefinition(patterns=PatternSet.parse([pattern]))
         routes.known[record.name] = KnownSubscription(record, definition)
     return routes

@@ -97,13 +97,13 @@ class EventBus:
             engine, name, routes, self._changes, self.store, clock=clock, identifiers=identifiers
         )
         self.queue_moves = QueueMoves(name, self.metrics, clock)
-        self._filling = Filling(engine, name, self.subscriptions, clock)
-        self.subscriptions.fill_wanted = self._filling.notice
+        self.filling = Filling(engine, name, self.subscriptions, clock)
+        self.subscriptions.fill_wanted = self.filling.notice
         self._queue_upkeep = QueueUpkeep(
             engine,
             name,
             self.subscriptions,
-            filling=self._filling,
+            filling=self.filling,
             moves=self.queue_moves,
             clock=clock,
             dead_letters=options.dead_letters,
@@ -131,7 +131,7 @@ class EventBus:
         async with AsyncExitStack() as stack:
             self._hub.open(stack)
             self._routes.open(stack)
-            for job in (self._retention_job, self._queue_upkeep, self._filling, self.schedule):
+            for job in (self._retention_job, self._queue_upkeep, self.filling, self.schedule):
                 task = asyncio.get_running_loop().create_task(job.run(), name=f"{type(job).__name__} {self.name}")
                 stack.push_async_callback(_cancelled, task)
             stack.push_async_callback(self._changes.close)

@@ -115,8 +115,14 @@ class Schedule:
             raise _wrong("after", f"{after[:64]!r} is not the next of a page")
         place = None if found is None else (int(found[1]), found[2])
         events, total = await self._engine.scheduled_events(self._bus, after=place, limit=limit)
-        is_end = len(events) < limit
-        return ScheduledPage(events, None if is_end else f"{events[-1].due_ms}-{events[-1].id}", total)
+        if not events:
+            return ScheduledPage(events, None, total)
+        last = events[-1].due_ms, events[-1].id
+        if len(events) < limit:  # at the end, or the page has as many bytes as one may have
+            following, _ = await self._engine.scheduled_events(self._bus, after=last, limit=1)
+            if not following:
+                return ScheduledPage(events, None, total)
+        return ScheduledPage(events, f"{last[0]}-{last[1]}", total)
 
     async def get(self, schedule_id: str) -> ScheduledEvent:
         """Return one; raises `NotFoundError` where it is not on the schedule (any more)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from waooaw.events.bound import Earliest, Now, parse_bound, resolve_start
+from waooaw.events.bound import At, Earliest, Now, parse_bound, resolve_start
 from waooaw.events.bus.subscription_routes import KnownSubscription
 from waooaw.events.delivery_attributes import NORMAL, delivery_attributes_of
 from waooaw.events.engine.subscription_contract import DeleteSubscription, PauseSubscription, PutSubscription, Rules
@@ -192,7 +192,9 @@ class Subscriptions:
         await self._engine.refresh(self._bus)
         history = self._store.state().history
         position, _ = resolve_start(bound, history)
-        if position > history.last and position_milliseconds(position) > self._clock.now_ms():
+        if isinstance(bound, At) and position_milliseconds(bound.position) > max(
+            self._clock.now_ms(), position_milliseconds(history.last)
+        ):
             message = "must not lie in the future"
             violation = Violation(pointer, message, InvalidParameterError.code)
             raise InvalidParameterError(f"{pointer[2:]} {message}", errors=(violation,))
