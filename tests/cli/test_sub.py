@@ -95,6 +95,7 @@ def test_what_goes_wrong_is_shown(service: ServiceProcess) -> None:
 
     assert f"{name}, active" in shown
     assert f"{poison} failed 2 times: bad [total]" in shown
+    assert f"held longest: {held}, leased by w1" in shown
     assert any(line.split()[:3] == [held, "w1", "0"] for line in shown.splitlines())
 
 

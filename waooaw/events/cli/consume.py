@@ -12,7 +12,7 @@ import click
 
 from waooaw.events.cli.commands import complain
 from waooaw.events.cli.connection_teller import ConnectionTeller
-from waooaw.events.cli.service_address import bus_option, reached, url_option
+from waooaw.events.cli.service_address import PUBLISHING_PATIENCE_SECONDS, bus_option, reached, url_option
 from waooaw.events.delivery import CLAIM_MAX
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def command(
 
 
 async def _consume(url: str, bus_name: str, membership: Membership, work: _Running | _Printing) -> None:
-    async with reached(url, bus_name) as bus:
+    async with reached(url, bus_name, patience_seconds=PUBLISHING_PATIENCE_SECONDS) as bus:
         await _work(bus, membership, work)
     if isinstance(work, _Printing) and work.is_broken:
         raise BrokenPipeError

@@ -87,7 +87,7 @@ def facts(members: dict[str, Any], rates: dict[str, float]) -> Iterator[tuple[st
     for name in COUNTS:
         rate = f"  ({rates[name]:,.1f} a second)" if name in rates else ""
         yield name, f"{counts.get(name, 0):,}{rate}"
-    yield "oldest", _age(members.get("oldest_waiting_seconds"))
+    yield "oldest", _oldest(members)
     if counts.get("dead"):
         yield "oldest dead", _age(members.get("oldest_dead_seconds"))
     if members.get("fill"):
@@ -120,6 +120,15 @@ def lists(members: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Sequence[t
 def _holding(item: dict[str, Any]) -> tuple[object, ...]:
     due = _until(item.get("due"))
     return (item["position"], item.get("member"), item.get("failures"), due, item.get("state"), item.get("last_error"))
+
+
+def _oldest(members: dict[str, Any]) -> str | None:
+    """Return how old the oldest event is that is not settled; which one, and who has it, where that is known."""
+    age, oldest = _age(members.get("oldest_waiting_seconds")), members.get("oldest")
+    if age is None or oldest is None:
+        return age
+    holder = f" by {oldest['member']}" if oldest["state"] == "leased" and oldest.get("member") else ""
+    return f"{age}; held longest: {oldest['position']}, {oldest['state']}{holder}"
 
 
 def _age(seconds: float | None) -> str | None:

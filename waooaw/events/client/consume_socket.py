@@ -8,6 +8,7 @@ been done, and asking anew, on another way, is for the caller.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from waooaw.events.delivery import Delivery, Settlement
 
 CONSUME_ID: Final = "consume"
+STOP_ID: Final = "stop"
 
 _ENDED: Final = frozenset(
     {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
@@ -91,11 +93,8 @@ class ConsumeSocket:
         self, credit: int, member: str, *, connected: Callable[[], None], deliver: Callable[[Delivery], None]
     ) -> NoReturn:
         """Consume, and give what comes, until the connection ends; raises the `WowEventError` that ended it."""
-        begin = {"op": "consume", "id": CONSUME_ID, "subscription": self._subscription, "credit": credit}
-        if member:
-            begin["member"] = member
         try:
-            await self._write(msgspec.json.encode(begin))
+            await self._ask(CONSUME_ID, credit, member)
             while True:
                 message = await self._socket.receive()
                 text = message.data
@@ -114,6 +113,11 @@ class ConsumeSocket:
             raise WowEventError(message_text) from error
         finally:
             self._end()
+
+    async def _ask(self, operation_id: str, credit: int, member: str) -> None:
+        """Ask to hold so many deliveries; 0 is no more."""
+        wanted = {"op": "consume", "id": operation_id, "subscription": self._subscription, "credit": credit}
+        await self._write(msgspec.json.encode(wanted | ({"member": member} if member else {})))
 
     def _take(self, message: _Message) -> bool:
         """Take what is no delivery; return whether it says that consuming has begun. Raises the end of consuming."""
@@ -193,9 +197,11 @@ class ConsumeSocket:
     # The end ----------------------------------------------------------------------------------------------------------
 
     async def close(self, seconds: float) -> None:
-        """Wait so long at most until what was said is settled, and close: the service then gives back the rest."""
+        """Take no more, wait so long at most until what was said is settled, and close: the rest is given back then."""
         if not self._has_ended:
-            await self._settles.flush(seconds)
+            with suppress(ConnectionEndedError):
+                await self._ask(STOP_ID, 0, "")
+                await self._settles.flush(seconds)
         await self._socket.close()
 
     def _end(self) -> None:
