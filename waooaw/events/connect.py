@@ -26,7 +26,8 @@ def connect(url: str, *, bus: str = DEFAULT_BUS, patience_seconds: float = 30.0)
       process over Redis, the same one that services there serve, without a service between.
 
     ``bus`` is its name: each has a log of its own, and a service serves those that it is set to serve.
-    ``patience_seconds`` is how long calls go on trying while a service is away or busy; streams try until closed.
+    ``patience_seconds`` is how long calls go on trying while a service is away or busy; streams and consumers try until
+    they are closed.
     Raises `InvalidSettingError` for any other address, and for what is no name of a bus.
     """
     check_bus_name(bus)
