@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.bus.subscription_health import ActivityWindow
+from waooaw.events.errors import NotFoundError
 from waooaw.events.histogram import LatencyHistogram
 from waooaw.events.rate import Rate, SlidingCounter
 from waooaw.events.receipt import Receipt
@@ -69,6 +70,8 @@ class EventMetrics:
         """Count what an append answered."""
         stored = 0
         for entry, answer in zip(entries, answers, strict=True):
+            if isinstance(answer, NotFoundError):
+                continue  # taken off the schedule while it was being published: nobody waits for it
             if not isinstance(answer, Receipt):
                 self.refused(answer, entry.type)
             elif answer.duplicate:
