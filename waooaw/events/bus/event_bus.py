@@ -99,7 +99,7 @@ class EventBus:
         self.queue_moves = QueueMoves(name, self.metrics, clock)
         self.filling = Filling(engine, name, self.subscriptions, clock)
         self.subscriptions.fill_wanted = self.filling.notice
-        self._queue_upkeep = QueueUpkeep(
+        self.queue_upkeep = QueueUpkeep(
             engine,
             name,
             self.subscriptions,
@@ -131,7 +131,7 @@ class EventBus:
         async with AsyncExitStack() as stack:
             self._hub.open(stack)
             self._routes.open(stack)
-            for job in (self._retention_job, self._queue_upkeep, self.filling, self.schedule):
+            for job in (self._retention_job, self.queue_upkeep, self.filling, self.schedule):
                 task = asyncio.get_running_loop().create_task(job.run(), name=f"{type(job).__name__} {self.name}")
                 stack.push_async_callback(_cancelled, task)
             stack.push_async_callback(self._changes.close)
