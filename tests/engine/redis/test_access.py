@@ -13,20 +13,32 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from msgspec import structs
 
 from tests.engine.redis.single_server import call, connected, serving
 from tests.event_samples import entries, entry
 from tests.redis_servers.port import unused_port
 from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.clock import SystemClock
+from waooaw.events.delivery import Outcome
+from waooaw.events.delivery_attributes import DeliveryAttributes
 from waooaw.events.engine.contract import Frame, Tip
+from waooaw.events.engine.queue_contract import ClaimRequest, FillItem, QueueItem, RouteSet, SettleRequest
 from waooaw.events.engine.redis import RedisEngine, RedisOptions
 from waooaw.events.engine.redis.connecting import NodeConnection
+from waooaw.events.engine.subscription_contract import (
+    Changed,
+    DeleteSubscription,
+    PauseSubscription,
+    PutSubscription,
+    Rules,
+)
 from waooaw.events.errors import EngineUnsuitableError
 from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.position import BEGINNING, END
-from waooaw.events.receipt import Durability, Receipt
+from waooaw.events.receipt import Durability, Receipt, ScheduledReceipt
 from waooaw.events.retention import TrimPlan
+from waooaw.events.retry import RetryPolicy
 from waooaw.events.settings import SETTINGS
 
 RUNBOOK: Final = Path(__file__).parents[3] / "docs" / "runbooks" / "redis-access.md"
@@ -96,10 +108,74 @@ async def use(engine: RedisEngine) -> Durability:
         assert sorted(event.position for event in page.events) == positions
     assert await engine.get(BUS, positions[0]) is not None
     assert await engine.trim(BUS, TrimPlan(excess_events=2), limit=10) == 2
+    await use_queues(engine)
+    await use_schedule(engine)
     await engine.begin_epoch(BUS)
     assert [record.replica for record in await engine.beat("one", b"{}")] == ["one"]
     await engine.leave("one")
     return receipts[0].durability
+
+
+async def use_queues(engine: RedisEngine) -> None:
+    """Do all that a queue is asked to do, and see that it was done."""
+    rules = Rules(
+        lease_seconds=30.0,
+        max_in_flight=100,
+        max_waiting=8,
+        is_keyed=True,
+        retry=RetryPolicy(first_seconds=0.0),
+        drops_exhausted=False,
+    )
+    put = PutSubscription(name="work", incarnation="0123456789abcdef", definition=b"{}", rules=rules, start=BEGINNING)
+    ((answer,), queue) = (await engine.change_subscriptions(BUS, [put], subscriptions_max=10), put.incarnation)
+    assert isinstance(answer, Changed)
+    writer = await engine.register(BUS)
+    items = tuple(QueueItem(index, 2, f"{index // 2:016x}", 0) for index in range(10))
+    sets = [RouteSet(((queue, rules.max_waiting),), items)]
+    await engine.append(BUS, writer.writer, 1, writer.routes_version, entries(10), references=sets)
+    (state,) = await engine.queue_states(BUS, [queue])
+    assert state is not None
+    assert (state.counts.overrun, state.fill is None) == (2, False)
+    for fill in [state.fill] if state.fill is not None else []:
+        item = FillItem(fill.through, "f" * 16, 0)
+        await engine.fill(BUS, queue, [item], expected=fill.reached, reached=fill.through)
+    held = (await engine.claim(BUS, queue, "one", 1, [ClaimRequest("m", 5)])).leases
+    outcomes: list[Outcome] = ["ack", "nack", "reject", "reject", "extend"]
+    told = [SettleRequest(lease.reference, lease.nonce, outcome) for lease, outcome in zip(held, outcomes, strict=True)]
+    assert all((await engine.settle(BUS, queue, "one", 1, told)).attempts)
+    await engine.queue_details(BUS, queue)
+    for lease in held:
+        await engine.find_reference(BUS, queue, lease.event.position, 2)
+    assert await engine.oldest_needed(BUS, [queue]) is not None
+    first, second = await engine.dead_letters(BUS, queue, after="", limit=10)
+    assert await engine.redrive(BUS, queue, [first.id]) == 1
+    assert await engine.purge(BUS, queue, [second.id]) == 1
+    given_back = SettleRequest(held[4].reference, held[4].nonce, "release")
+    assert (await engine.settle(BUS, queue, "one", 2, [given_back])).attempts == (1,)
+    await engine.sweep(BUS, [queue], limit=10, dead_seconds=1, dead_max=10)
+    await engine.seek(BUS, queue, BEGINNING)
+    assert len((await engine.routes(BUS)).subscriptions) == 1
+    for change in (PauseSubscription(name="work", is_paused=True), DeleteSubscription(name="work")):
+        await engine.change_subscriptions(BUS, [change], subscriptions_max=10)
+    assert await engine.hold_job(BUS, "fill", 1.0)
+
+
+async def use_schedule(engine: RedisEngine) -> None:
+    """Do all that the schedule is asked to do, and see that it was done."""
+    given = [structs.replace(item, delivery=DeliveryAttributes(due_ms=1)) for item in entries(3)]
+    receipts = await engine.schedule(BUS, given, events_max=10)
+    ids = [receipt.schedule_id for receipt in receipts if isinstance(receipt, ScheduledReceipt)]
+    due, _ = await engine.due_events(BUS, limit=10)
+    assert sorted(event.id for event in due) == sorted(ids)
+    after = (due[0].due_ms, due[0].id)
+    assert await engine.scheduled_events(BUS, after=after, limit=10) == (due[1:], 3)
+    assert await engine.scheduled_event(BUS, ids[0]) is not None
+    assert await engine.cancel_scheduled(BUS, ids[0])
+    writer = await engine.register(BUS)
+    entry_of = [structs.replace(given[1], schedule_id=ids[1])]
+    (receipt,) = await engine.append(BUS, writer.writer, 1, writer.routes_version, entry_of)
+    assert isinstance(receipt, Receipt)
+    assert await engine.scheduled_events(BUS, after=None, limit=10) == (tuple(e for e in due if e.id == ids[2]), 1)
 
 
 async def pinged(connection: NodeConnection) -> None:
@@ -174,7 +250,7 @@ async def test_cluster(tmp_path: Path, program: Program) -> None:
 async def test_no_more_than_needed(tmp_path: Path) -> None:
     """Each right is used, by the engine or by one of its scripts; and what scripts call is permitted."""
     texts = [item.read_text() for item in files("waooaw.events.engine.redis").joinpath("scripts").iterdir()]
-    calls = re.findall(r"redis\.p?call\('(\w+)'(?:, '([A-Z]+)')?", "\n".join(texts))
+    calls = re.findall(r"\b(?:p?call|each)\('([A-Z]+)'(?:, '([A-Z]+)')?", "\n".join(texts))
     scripted = {f"{name}|{second}".lower() if name == "XGROUP" else name.lower() for name, second in calls}
     permitted = {word[1:] for word in rights("wowevent") if word.startswith("+")}
     assert scripted <= permitted

@@ -136,11 +136,11 @@ def test_a_frame_of_a_later_format_is_refused() -> None:
 
 
 def test_an_answer_tells_repeats_and_refusals() -> None:
-    """Entries that were not stored are named by their place, with the event that they repeat, or with none."""
-    answer = read_answer(b"12-3 0d7-1,4r,5d12-4")
+    """Entries that were not stored are named by their place, with the event that they repeat, or with the reason."""
+    answer = read_answer(b"12-3 0d7-1,4r,5d12-4,7g")
 
     assert answer.first == make_position(12, 3)
-    assert answer.exceptions == {0: make_position(7, 1), 4: None, 5: make_position(12, 4)}
+    assert answer.exceptions == {0: make_position(7, 1), 4: "reused", 5: make_position(12, 4), 7: "gone"}
     assert read_answer(b"12-3 ").exceptions == {}
 
 
