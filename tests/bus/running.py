@@ -15,6 +15,7 @@ from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.engine.contract import Engine, Frame, Page, Registration, Tip
 from waooaw.events.engine.deduplication_window import DeduplicationWindow
 from waooaw.events.engine.queue_contract import RouteSet
+from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.engine.subscription_contract import Changed, PutSubscription, Rules
 from waooaw.events.errors import WowEventError
 from waooaw.events.event import Entry
