@@ -141,24 +141,19 @@ def _milliseconds(seconds: float) -> int:
 def read_claimed(reply: list[Any]) -> Claimed:
     """Read the answer of a claim."""
     _, answer, moves, events = reply
-    next_due_ms, is_paused, until_ms, flat = _decode(answer)
+    next_due_ms, is_paused, until_ms, now_ms, flat, tried = _decode(answer)
+    before: dict[int, list[Any]] = {told[0]: told[1:] for told in tried}
     leases = []
-    for index, at in enumerate(range(0, len(flat), 6)):
-        request, padded, nonce, attempt, first_delivery_ms, error = flat[at : at + 6]
+    for index, at in enumerate(range(0, len(flat), 3)):
+        body = events[2 * index + 1]
+        if not body:
+            continue  # of an answer that is repeated: it is settled, and nothing of it is kept
+        request, padded, nonce = flat[at : at + 3]
         position, reference = read_padded(padded)
-        event = read_content(position, events[2 * index], events[2 * index + 1])
-        leases.append(
-            Lease(
-                request,
-                reference,
-                nonce,
-                attempt,
-                first_delivery_ms,
-                error if attempt > 1 else None,
-                until_ms,
-                event,
-            )
-        )
+        event = read_content(position, events[2 * index], body)
+        attempt, first_ms, error = before.get(index, (1, now_ms, ""))
+        last_error = error if attempt > 1 else None
+        leases.append(Lease(request, reference, nonce, attempt, first_ms, last_error, until_ms, event))
     return Claimed(tuple(leases), None if next_due_ms < 0 else next_due_ms, is_paused, read_moves(moves))
 
 

@@ -16,30 +16,30 @@ if stored then
   local space = find(stored, ' ', 1, true)
   local last = tonumber(sub(stored, 1, space - 1))
   if last == tonumber(ARGV[1]) then
-    local answer = unpack_values(sub(stored, space + 1))
-    local leases = {}
-    for i = 1, #answer[4], 6 do
-      local header, body = event_of(answer[4][i + 1], true)
-      if header then
-        for k = i, i + 5 do leases[#leases + 1] = answer[4][k] end
-        events[#events + 1] = header
-        events[#events + 1] = body
-      end
+    local answer = sub(stored, space + 1)
+    local leases = unpack_values(answer)[5]
+    for i = 2, #leases, 3 do
+      -- One that was settled since may be gone from everywhere: what is left of it is an empty place.
+      local header, body = event_of(leases[i], true)
+      events[#events + 1] = header or ''
+      events[#events + 1] = body or ''
     end
-    return {'ok', pack({answer[1], answer[2], answer[3], leases}), '', events}
+    return {'ok', answer, '', events}
   end
   if tonumber(ARGV[1]) < last then return {'superseded', text(last)} end
 end
 
-local function reply(next_due, paused, until_ms, leases)
-  local answer = pack({next_due, paused, until_ms, leases})
+-- Of a lease: the request, the reference, the nonce. Of one that was tried before also its place, attempt, first
+-- delivery and last error.
+local function reply(next_due, paused, until_ms, leases, tried)
+  local answer = pack({next_due, paused, until_ms, now, leases, tried})
   call('SET', ANSWER, ARGV[1] .. ' ' .. answer, 'EX', ARGV[4])
   return {'ok', answer, moves(), events}
 end
 
 if known[2] == '1' then
   call('HSET', COUNTS, 'claimed_ms', text(now))
-  return reply(-1, true, now, {})
+  return reply(-1, true, now, {}, {})
 end
 
 local rules = read_rules(known[1])
@@ -56,27 +56,39 @@ for i = 6, #ARGV, 2 do
 end
 wanted = math.min(wanted, #nonces / 16)
 
-local leases, handed = {}, 0
+local leases, tried, handed, taken_fresh = {}, {}, 0, 0
 local states, times, held = {}, {}, {}
+local until_text = text(until_ms)
 
--- Hand one out, if the log has it still.
-local function lease(reference, state, header, body)
+-- Hand one out; return its nonce, and who has it.
+local function lease(reference, header, body)
   repeat request = request % #wishes + 1 until wishes[request] > 0
   wishes[request] = wishes[request] - 1
   local nonce = sub(nonces, handed * 16 + 1, handed * 16 + 16)
   handed = handed + 1
-  state[STATE], state[NONCE], state[MEMBER], state[AT] = 'L', nonce, members[request], until_ms
-  if state[FIRST] == 0 then state[FIRST] = now end
-  local at = #states
-  states[at + 1], states[at + 2] = reference, pack(unpack(state, 1, ERROR))
-  times[at + 1], times[at + 2] = until_ms, reference
-  at = #leases
-  leases[at + 1], leases[at + 2], leases[at + 3], leases[at + 4] = request - 1, reference, nonce, state[FAILURES] + 1
-  leases[at + 5], leases[at + 6] = state[FIRST], state[ERROR] or ''
-  at = #events
+  local at = #leases
+  leases[at + 1], leases[at + 2], leases[at + 3] = request - 1, reference, nonce
+  at = #times
+  times[at + 1], times[at + 2] = until_text, reference
   events[at + 1], events[at + 2] = header, body
   bytes = bytes + #body
   is_full = bytes >= bytes_max
+  leased = leased + 1
+  return nonce, members[request]
+end
+
+local function keep(reference, packed)
+  local at = #states
+  states[at + 1], states[at + 2] = reference, packed
+end
+
+-- One that was handed out before, or was put back by hand.
+local function lease_again(reference, state, header, body)
+  state[STATE], state[AT] = 'L', until_ms
+  state[NONCE], state[MEMBER] = lease(reference, header, body)
+  if state[FIRST] == 0 then state[FIRST] = now end
+  keep(reference, pack(unpack(state, 1, ERROR)))
+  tried[#tried + 1] = {handed - 1, state[FAILURES] + 1, state[FIRST], state[ERROR] or ''}
 end
 
 -- What is due: leases that lapsed, and what waits for its time, by that time --------------------------------------------
@@ -140,8 +152,7 @@ local function take_due(reference, state)
     count('leased', 1)
     gone.due[#gone.due + 1] = reference
   end
-  leased = leased + 1
-  lease(reference, state, header, body)
+  lease_again(reference, state, header, body)
 end
 
 local function hand_out_due()
@@ -180,33 +191,66 @@ local function most_urgent()
   return nil
 end
 
-local function take_fresh(list)
-  local reference, key, expires = read_item(list.items[list.at])
-  list.at, list.taken, looks = list.at + 1, list.taken + 1, looks + 1
-  if is_expired(expires, now) then
-    count('waiting', -1)
-    count('expired', 1)
-    moved.expired = moved.expired + 1
-    return false
+-- Events of the log in a row, as a queue that has most of them wants them: one question for many. What was read in vain
+-- has the next ones asked for one by one.
+local RUN_MAX, RUN_BYTES = 64, 262144
+local run, run_at, run_size, singles = {}, 1, 1, 0
+
+local function next_logged(position)
+  local entry = run[run_at]
+  if not entry or entry[1] ~= position then
+    if entry then
+      run_size, singles = 1, 8
+    elseif singles > 0 then
+      singles = singles - 1
+    else
+      run_size = math.min(run_size * 2, RUN_MAX, wanted - handed)
+    end
+    if run_size > 1 then
+      run = call('XRANGE', LOG, position, '+', 'COUNT', run_size)
+    else
+      run = call('XRANGE', LOG, position, position)
+    end
+    entry, run_at = run[1], 1
+    if not entry or entry[1] ~= position then return nil end
+    run_size = math.min(run_size, floor(RUN_BYTES / (#entry[2][4] + 1)) + 1)
   end
+  run_at = run_at + 1
+  return entry[2][2], entry[2][4]
+end
+
+local function let_go(name)
+  count('waiting', -1)
+  count(name, 1)
+  moved[name] = moved[name] + 1
+  return false
+end
+
+local function take_fresh(list)
+  local item = list.items[list.at]
+  list.at, list.taken, looks = list.at + 1, list.taken + 1, looks + 1
+  local position, key, expires = item, '', 0
+  local ms, seq = match(item, '^(%d+)%-(%d+)$')
+  local reference
+  if ms and #ms == 13 then
+    reference = ms .. '-' .. sub(ZEROS, #seq + 7) .. seq
+  else
+    reference, key, expires = read_item(item)
+    position = match(item, '^[^~|]+')
+  end
+  if is_expired(expires, now) then return let_go('expired') end
   if is_keyed and call('HEXISTS', BUSY, key) == 1 then
     park(reference, key, expires, 0)
-    held[#held + 1], held[#held + 2] = 0, reference
+    held[#held + 1], held[#held + 2] = '0', reference
     return false
   end
-  local header, body = event_of(reference, false)
-  if not header then
-    count('waiting', -1)
-    count('overrun', 1)
-    moved.overrun = moved.overrun + 1
-    return false
-  end
+  local header, body = next_logged(position)
+  if not header then return let_go('overrun') end
   if is_keyed then call('HSET', BUSY, key, reference) end
-  held[#held + 1], held[#held + 2] = 0, reference
-  count('waiting', -1)
-  count('leased', 1)
-  leased = leased + 1
-  lease(reference, {'W', 0, '', '', 0, 0, key, expires}, header, body)
+  held[#held + 1], held[#held + 2] = '0', reference
+  taken_fresh = taken_fresh + 1
+  local nonce, member = lease(reference, header, body)
+  keep(reference, pack('L', 0, nonce, member, now, until_ms, key, expires))
   return true
 end
 
@@ -268,6 +312,8 @@ lists[5] = fill
 for n = 1, 5 do
   if lists[n].taken > 0 then call('LTRIM', lists[n].key, lists[n].taken, -1) end
 end
+count('waiting', -taken_fresh)
+count('leased', taken_fresh)
 call('HSET', COUNTS, 'turn', turn % 15, 'due_next', is_due_next and '1' or '0', 'claimed_ms', text(now))
 write_counts()
 
@@ -279,4 +325,4 @@ if leased < rules.in_flight then
     if next_due < 0 or next_due > now then next_due = now end
   end
 end
-return reply(next_due, false, until_ms, leases)
+return reply(next_due, false, until_ms, leases, tried)

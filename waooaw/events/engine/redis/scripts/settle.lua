@@ -29,7 +29,7 @@ if #references > 0 then
   end
 end
 
-local attempts, is_wake = {}, false
+local attempts, is_wake, acked = {}, false, 0
 
 -- Set a reference that is leased no more where it waits for its next hand-out.
 local function put_back(reference, state, place, at)
@@ -87,8 +87,7 @@ for i = 1, #requests, 3 do
   else
     attempts[#attempts + 1] = state[FAILURES] + 1
     if how == 0 then
-      count('leased', -1)
-      count('acked', 1)
+      acked = acked + 1
       forget(reference, state, now)
       states[reference] = nil
     else
@@ -97,6 +96,8 @@ for i = 1, #requests, 3 do
   end
 end
 write_gone()
+count('leased', -acked)
+count('acked', acked)
 local leased = tonumber(known[2]) + (changes.leased or 0)
 local is_roomy = tonumber(known[2]) >= rules.in_flight and leased < rules.in_flight
   and tonumber(known[3]) + tonumber(known[4]) > 0
