@@ -43,6 +43,9 @@ REMEMBERED_MIN: Final = 2000
 never leased at once: what is older was settled elsewhere, or lapsed.
 """
 
+ALONE_MAX: Final = 1000
+"""Claimers whose only call was counted here: its repetition, which comes within seconds, is not counted again."""
+
 Results = list[WowEventError | None]
 
 
@@ -68,6 +71,7 @@ class Settling:
         self._settled = settled
         self._sequence = 0
         self._types: dict[str, str] = {}
+        self._alone: dict[str, None] = {}
         self._pending: deque[_Call] = deque()
         self._running: asyncio.Task[None] | None = None
 
@@ -105,8 +109,12 @@ class Settling:
             answer = await self._queue.engine.settle(
                 self._queue.bus, self._queue.incarnation, claimer, 1, requests, patience_seconds=PATIENCE_SECONDS
             )
-            self._count(good, requests, answer)
             attempts = answer.attempts
+            if claimer not in self._alone:
+                if len(self._alone) >= ALONE_MAX:
+                    del self._alone[next(iter(self._alone))]
+                self._alone[claimer] = None
+                self._count(good, requests, answer)
         return _results(settlements, refusals, attempts)
 
     def give_back(self, tokens: Sequence[str]) -> asyncio.Future[list[int]] | None:
