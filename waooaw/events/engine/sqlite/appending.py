@@ -59,6 +59,7 @@ class Appending:
         sequence: int,
         routes_version: str,
         entries: Sequence[Entry],
+        *,
         references: Sequence[RouteSet],
     ) -> tuple[Answer, ...]:
         """See `EventLog.append`."""

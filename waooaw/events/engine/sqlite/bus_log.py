@@ -144,7 +144,7 @@ class BusLog:
 
     def decide(self, entries: Sequence[Entry], now: float) -> Append:
         """Decide for each entry whether it is stored, and where, at a Unix time in seconds."""
-        now_ms = int(now * 1000)
+        now_ms = round(now * 1_000_000) // 1000  # in doubles, a whole millisecond times 1000 may be a little less
         self._deduplication.expire(now_ms)
         append = Append(accepted_at=now)
         last = self._last

@@ -135,7 +135,7 @@ class Claim:
             return None
         return fresh[filled[0] if filled[0] == FILL_LIST else priority_of_turn(self._queue.turn, filled)]
 
-    # One reference ------------------------------------------------------------------------------------------------------
+    # One reference ----------------------------------------------------------------------------------------------------
 
     def _take_due(self, found: _Reference) -> bool:
         """Lease one that was claimed before; False where it goes instead."""
@@ -216,7 +216,7 @@ class Claim:
         )
         return leased
 
-    # Reading ------------------------------------------------------------------------------------------------------------
+    # Reading ----------------------------------------------------------------------------------------------------------
 
     def _held_reader(self, state: int) -> Callable[[_Reference | None], list[_Reference]]:
         statement, change = self._change.sql(sql.HELD_PAGE), self._change

@@ -9,7 +9,6 @@ import sqlite3
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.engine.contract import EngineState, Frame, LogState, Page, Registration, ReplicaRecord, Tip
 from waooaw.events.engine.sqlite import store_file
 from waooaw.events.engine.sqlite.appending import Appending
 from waooaw.events.engine.sqlite.bus_log import Answer, BusLog
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from waooaw.events.clock import Clock
     from waooaw.events.dead_letter import DeadLetter
+    from waooaw.events.engine.contract import EngineState, Frame, LogState, Page, Registration, ReplicaRecord, Tip
     from waooaw.events.engine.queue_contract import (
         Claimed,
         ClaimRequest,
@@ -144,7 +144,8 @@ class SqliteEngine:
         patience_seconds: float = 2.0,  # noqa: ARG002 - a disk that refuses now is not asked again
     ) -> tuple[Answer, ...]:
         """Store entries in one transaction; see `EventLog.append`."""
-        return await self._appending.append(self._log(bus), writer, sequence, routes_version, entries, references)
+        log = self._log(bus)
+        return await self._appending.append(log, writer, sequence, routes_version, entries, references=references)
 
     async def begin_epoch(self, bus: str) -> None:
         """Begin an epoch at the end of the log; see `EventLog.begin_epoch`."""

@@ -92,7 +92,9 @@ def fill(
 async def drop_rows(connection: sqlite3.Connection, number: int, statements: Sequence[str]) -> None:
     """Delete rows of a queue in slices, so that the loop goes on."""
     for statement in statements:
-        while connection.execute(statement, (number, SLICE_ROWS)).rowcount:
+        deleted = SLICE_ROWS
+        while deleted == SLICE_ROWS:
+            deleted = connection.execute(statement, (number, SLICE_ROWS)).rowcount
             await asyncio.sleep(0)
 
 

@@ -9,12 +9,12 @@ from waooaw.events.engine.sqlite import queue_statements as sql
 from waooaw.events.engine.sqlite.failing import exhausted
 from waooaw.events.engine.sqlite.reference import FILL_LIST, LEASED, SCHEDULED, WAITING, Held
 from waooaw.events.event import StoredEvent
-from waooaw.events.position import Position
 
 if TYPE_CHECKING:
     import sqlite3
 
     from waooaw.events.engine.sqlite.queue_row import QueueRow
+    from waooaw.events.position import Position
     from waooaw.events.retry import DeadReason
 
 Gone = Literal["acked", "expired", "overrun", "dropped"]
@@ -57,7 +57,7 @@ class QueueChange:
             return _NO_MOVES
         return Moves(tuple(self._buried), self.lapsed, expired, overrun)
 
-    # Out of the lists -------------------------------------------------------------------------------------------------
+    # Out of the lists ---------------------------------------------------------------------------------------------
 
     def take(self, list_number: int, position: Position, copy: int) -> None:
         """Take a reference out of its list; it is counted waiting until it is moved on."""
@@ -167,7 +167,7 @@ class QueueChange:
             found = self.connection.execute(self.sql(sql.LOG_EVENT), (held.position,)).fetchone()
         return None if found is None else StoredEvent(held.position, *found)
 
-    # Writing ------------------------------------------------------------------------------------------------------------
+    # Writing --------------------------------------------------------------------------------------------------------
 
     def write(self) -> int:
         """Write what was gathered; return how many references came from behind their keys by it."""

@@ -80,9 +80,9 @@ def _state_of(held: Held) -> Any:  # noqa: ANN401 - both kinds of literal have t
 
 
 def find_reference(
-    connection: sqlite3.Connection, queue: QueueRow, position: Position, priority: int
+    connection: sqlite3.Connection, queue: QueueRow, position: Position, priority: int, last: Position
 ) -> ReferenceReport | None:
-    """Tell where the newest reference to an event is."""
+    """Tell where the newest reference to an event is; ``last`` is the end of the log."""
     number = queue.number
     found: list[tuple[int, ReferenceReport]] = []
     row = connection.execute(sql.HELD_OF_POSITION, (number, position)).fetchone()
@@ -106,7 +106,7 @@ def find_reference(
     if found:
         return max(found, key=lambda item: item[0])[1]
     is_filled = queue.fill_reached is None or not queue.fill_reached < position <= (queue.fill_through or 0)
-    if position <= queue.history_from or not is_filled:
+    if not queue.history_from < position <= last or not is_filled:
         return None
     return ReferenceReport("settled", 0, "", None)
 

@@ -46,24 +46,33 @@ UPDATE queues SET matched = matched + ?, waiting = waiting + ? WHERE number = ? 
 """
 OVERRUN: Final = "UPDATE queues SET waiting = waiting - ?, overrun = overrun + ? WHERE number = ?"
 
-DELETE_ROWS: Final = (
-    "DELETE FROM fresh WHERE (queue, list, position, copy) IN "
-    "(SELECT queue, list, position, copy FROM fresh WHERE queue = ? LIMIT ?)",
-    "DELETE FROM held WHERE (queue, copied, position, copy) IN "
-    "(SELECT queue, copied, position, copy FROM held WHERE queue = ? AND state <> 0 LIMIT ?)",
-    "DELETE FROM parked WHERE (queue, key, position, copy) IN "
-    "(SELECT queue, key, position, copy FROM parked WHERE queue = ? LIMIT ?)",
-)
+_DELETE_FRESH: Final = """
+DELETE FROM fresh WHERE (queue, list, position, copy) IN
+(SELECT queue, list, position, copy FROM fresh WHERE queue = ? LIMIT ?)
+"""
+_DELETE_PARKED: Final = """
+DELETE FROM parked WHERE (queue, key, position, copy) IN
+(SELECT queue, key, position, copy FROM parked WHERE queue = ? LIMIT ?)
+"""
+_DELETE_UNLEASED: Final = """
+DELETE FROM held WHERE (queue, copied, position, copy) IN
+(SELECT queue, copied, position, copy FROM held WHERE queue = ? AND state <> 0 LIMIT ?)
+"""
+_DELETE_HELD: Final = """
+DELETE FROM held WHERE (queue, copied, position, copy) IN
+(SELECT queue, copied, position, copy FROM held WHERE queue = ? LIMIT ?)
+"""
+_DELETE_COPIES: Final = """
+DELETE FROM copies WHERE (queue, position, copy) IN
+(SELECT queue, position, copy FROM copies WHERE queue = ? LIMIT ?)
+"""
+_DELETE_LETTERS: Final = """
+DELETE FROM dead_letters WHERE (queue, died_ms, number) IN
+(SELECT queue, died_ms, number FROM dead_letters WHERE queue = ? LIMIT ?)
+"""
+DELETE_ROWS: Final = (_DELETE_FRESH, _DELETE_PARKED, _DELETE_UNLEASED)
 """What waits or is scheduled, some rows at a time."""
-DELETE_ALL_ROWS: Final = (
-    *DELETE_ROWS,
-    "DELETE FROM held WHERE (queue, copied, position, copy) IN "
-    "(SELECT queue, copied, position, copy FROM held WHERE queue = ? LIMIT ?)",
-    "DELETE FROM copies WHERE (queue, position, copy) IN "
-    "(SELECT queue, position, copy FROM copies WHERE queue = ? LIMIT ?)",
-    "DELETE FROM dead_letters WHERE (queue, died_ms, number) IN "
-    "(SELECT queue, died_ms, number FROM dead_letters WHERE queue = ? LIMIT ?)",
-)
+DELETE_ALL_ROWS: Final = (_DELETE_FRESH, _DELETE_PARKED, _DELETE_HELD, _DELETE_COPIES, _DELETE_LETTERS)
 """All of a queue, some rows at a time."""
 
 # The lists ------------------------------------------------------------------------------------------------------------

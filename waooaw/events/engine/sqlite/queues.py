@@ -43,7 +43,7 @@ class Queues:
         self._store = store
         self._answers = LastAnswers()
 
-    # Claim and settle ---------------------------------------------------------------------------------------------------
+    # Claim and settle -------------------------------------------------------------------------------------------------
 
     async def claim(
         self, log: BusLog, incarnation: str, claimer: str, sequence: int, requests: Sequence[ClaimRequest]
@@ -129,7 +129,7 @@ class Queues:
             raise NotFoundError(message)
         return QueueChange(self._store.connection, log.sql("{log}"), queue, self._store.clock.now_ms())
 
-    # Fills --------------------------------------------------------------------------------------------------------------
+    # Fills ------------------------------------------------------------------------------------------------------------
 
     async def fill(
         self, log: BusLog, incarnation: str, items: Sequence[FillItem], expected: Position, reached: Position
@@ -155,7 +155,7 @@ class Queues:
 
         return await self._store.transactions.run(write, part=log.name)
 
-    # Reading ------------------------------------------------------------------------------------------------------------
+    # Reading ----------------------------------------------------------------------------------------------------------
 
     async def queue_states(self, log: BusLog, incarnations: Sequence[str]) -> tuple[QueueState | None, ...]:
         """See `Queues.queue_states`."""
@@ -182,7 +182,7 @@ class Queues:
         return await self._read_queue(
             log,
             incarnation,
-            lambda connection, queue: queue_reading.find_reference(connection, queue, position, priority),
+            lambda connection, queue: queue_reading.find_reference(connection, queue, position, priority, log.last),
         )
 
     async def oldest_needed(self, log: BusLog, incarnations: Sequence[str]) -> Position | None:
@@ -219,7 +219,7 @@ class Queues:
 
         return await self._store.read(read_one)
 
-    # Dead letters -------------------------------------------------------------------------------------------------------
+    # Dead letters -----------------------------------------------------------------------------------------------------
 
     async def redrive(self, log: BusLog, incarnation: str, ids: Sequence[str], delay_ms: int, spacing_ms: float) -> int:
         """See `Queues.redrive`."""

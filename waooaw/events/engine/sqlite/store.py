@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from waooaw.events.engine.sqlite.storage_health import StorageHealth
 from waooaw.events.engine.sqlite.transactions import Transactions, Written
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
 
@@ -84,7 +84,7 @@ class Store:
         return connection
 
     async def read(self, read: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Read in one snapshot: in a thread beside the writer; in memory, which has no snapshots, between two writes."""
+        """Read in one snapshot: in a thread beside the writer; in memory, which has none, between two writes."""
         if self.path is not None:
             return await self.reading.run(read)
 
@@ -93,7 +93,7 @@ class Store:
 
         return await self.transactions.run(look)
 
-    # Wakes --------------------------------------------------------------------------------------------------------------
+    # Wakes ------------------------------------------------------------------------------------------------------------
 
     def listen_to_wakes(self, bus: str, listener: Callable[[str | None], None]) -> Callable[[], None]:
         """Call ``listener`` with each wake of a bus; return what ends it."""

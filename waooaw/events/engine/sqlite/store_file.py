@@ -23,7 +23,7 @@ APPLICATION_ID: Final = 0x574F5745
 """``WOWE``: tells our files from other SQLite files (sqlite.org/pragma.html#pragma_application_id)."""
 
 FORMAT: Final = 2
-"""Stored as ``user_version``. ``format_<n>.sql`` makes it out of the one before; a release refuses what it knows not."""
+"""Stored as ``user_version``. ``format_<n>.sql`` makes it out of the one before; a release refuses later ones."""
 
 CHECKPOINT_PAGES: Final = 4000
 """Pages of write-ahead log (16 MiB) between two checkpoints: one for some 30,000 events, not for each thousand."""

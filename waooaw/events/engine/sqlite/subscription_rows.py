@@ -88,7 +88,7 @@ class SubscriptionRows:
         return self._claimed_ms.get(number, 0)
 
     def routes(self, version: str, known: int | None) -> Routes:
-        """Return all subscriptions, or those that changed since the number of a version (None: it is of another epoch)."""
+        """Return all subscriptions, or those that changed since a version (None: one of another epoch)."""
         rows = {row[0]: _record(row) for row in self._connection.execute(sql.ALL_SUBSCRIPTIONS, (self._bus,))}
         is_known = known is not None and (
             known == self.version or (self._changes and self._changes[0].version <= known + 1)
@@ -99,7 +99,7 @@ class SubscriptionRows:
         changed = tuple(record for name, record in rows.items() if name in names)
         return Routes(version, changed, tuple(sorted(names - rows.keys())), is_whole=False)
 
-    # Changes ------------------------------------------------------------------------------------------------------------
+    # Changes ----------------------------------------------------------------------------------------------------------
 
     def change(
         self, changes: Sequence[SubscriptionChange], *, subscriptions_max: int, last: Position, now_ms: int

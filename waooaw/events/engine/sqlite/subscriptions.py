@@ -35,7 +35,7 @@ class Subscriptions:
     async def change(
         self, log: BusLog, changes: Sequence[SubscriptionChange], subscriptions_max: int
     ) -> tuple[Changed | WowEventError, ...]:
-        """See `Subscriptions.change_subscriptions`. It names the end of the log, so it shares no commit with an append."""
+        """See `Subscriptions.change_subscriptions`. It goes by the end of the log: no append shares its commit."""
 
         async def write() -> Written[tuple[Changed | WowEventError, ...]]:
             health = self._store.health

@@ -12,7 +12,7 @@ PRIORITY_TURNS: Final = (0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0)
 
 
 def priority_of_turn(turn: int, filled: Collection[int]) -> int:
-    """Return the list whose turn it is, of those with something in it: the most urgent takes the turn of an empty one."""
+    """Return the list whose turn it is, of those with something in it; the most urgent has the turns of empty ones."""
     wanted = PRIORITY_TURNS[turn]
     return wanted if wanted in filled else min(filled)
 
