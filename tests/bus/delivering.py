@@ -126,10 +126,13 @@ class Member:
 class Desk:
     """A bus that a test works at."""
 
-    def __init__(self, engine: QueueEngine, bus: EventBus, clock: ManualClock) -> None:
+    def __init__(
+        self, engine: QueueEngine, bus: EventBus, clock: ManualClock, identifiers: SequentialIdentifiers
+    ) -> None:
         self.engine = engine
         self.bus = bus
         self.clock = clock
+        self.identifiers = identifiers
 
     async def subscribe(self, name: str = NAME, **members: object) -> None:
         """Make or change a subscription to everything, or as said."""
@@ -144,6 +147,14 @@ class Desk:
                 break
             self.clock.advance(0.005)
         return await task
+
+    @asynccontextmanager
+    async def replica(self) -> AsyncIterator[EventBus]:
+        """Open another bus over the same engine, as another replica does over the same store."""
+        async with EventBus(
+            self.engine, BUS, clock=self.clock, identifiers=self.identifiers, options=BusOptions()
+        ) as bus:
+            yield bus
 
     async def publish(self, count: int = 1, **members: object) -> None:
         """Publish events whose data count from 0."""
@@ -197,7 +208,7 @@ async def working(**options: float) -> AsyncIterator[Desk]:
             bus = await stack.enter_async_context(bus)
             stack.callback(engine.claim_gate.set)  # what is held back has to come to its end
             stack.callback(engine.settle_gate.set)
-            yield Desk(engine, bus, clock)
+            yield Desk(engine, bus, clock, identifiers)
     finally:
         del loop.time
 

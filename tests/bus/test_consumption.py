@@ -281,7 +281,7 @@ async def test_limits_of_a_member(desk: Desk) -> None:
 
 _STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["publish", "ack", "nack", "release", "credit", "steal", "twice", "hold", "time"]),
+        st.sampled_from(["publish", "ack", "nack", "release", "credit", "steal", "twice", "shrink", "time"]),
         st.integers(0, 9),
     ),
     max_size=25,
@@ -319,13 +319,18 @@ async def _keep_credit(steps: list[tuple[str, int]]) -> None:
                     member.drop(held)
                     results = await member.consumption.settle(outcomes("nack", *held))
                     assert all(isinstance(error, StaleTokenError) for error in results)
-                case "hold":
-                    desk.engine.claim_gate.clear() if number % 2 else desk.engine.claim_gate.set()
+                case "shrink":  # while a claim for more is under way
+                    desk.engine.claim_gate.clear()
+                    member.consumption.set_credit(9)
+                    await settled()
+                    await desk.publish(5)
+                    published += 5
+                    member.consumption.set_credit(number % 3)
+                    desk.engine.claim_gate.set()
                 case "time":
                     await desk.pass_time(number / 4)
             await settled()
             assert member.consumption.held == len(member.held)
-        desk.engine.claim_gate.set()
         member.consumption.set_credit(5)
         await desk.pass_time(1.5)
         assert (await desk.counts()).leased == member.consumption.held <= max(5, len(member.held))

@@ -307,6 +307,42 @@ async def test_a_claim_with_a_key_waits_and_is_repeatable(desk: Desk) -> None:
     assert again.deliveries == task.result().deliveries
 
 
+async def test_any_replica_repeats_an_answer(desk: Desk) -> None:
+    """A call with a key is answered the same by another replica, which never heard of the subscription before."""
+    await desk.subscribe()
+    await desk.publish(2)
+    first = await claim(desk, 2, key="a")
+    settlements = outcomes("ack", *first.deliveries)
+    await desk.bus.deliveries.settle(NAME, settlements, idempotency_key="b")
+
+    async with desk.replica() as other:
+        again = await other.deliveries.claim(NAME, 2, member="w", idempotency_key="a")
+        results = await other.deliveries.settle(NAME, settlements, idempotency_key="b")
+
+    assert again.deliveries == first.deliveries
+    assert results == [None, None]
+
+
+async def test_replicas_share_the_work(desk: Desk) -> None:
+    """Members of one subscription at two replicas get each event once, and each replica settles what it handed out."""
+    await desk.subscribe(max_in_flight=8)
+    async with desk.replica() as other:
+        await other.subscriptions.find(NAME)
+        got: list[object] = []
+        here = Member(desk, "here", credit=5)
+        there = Member(Desk(desk.engine, other, desk.clock, desk.identifiers), "there", credit=5)
+        await desk.publish(40)
+        for _ in range(40):
+            await settled()
+            for member in (here, there):
+                batch, member.deliveries = member.deliveries, []
+                assert await member.ack(*batch) == [None] * len(batch)
+                got += [delivery.event.data for delivery in batch]
+
+    assert sorted(got, key=str) == sorted(range(40), key=str)
+    assert (await desk.counts()).acked == 40
+
+
 async def test_claims_with_keys_take_turns_while_they_wait(desk: Desk) -> None:
     """A hundred that wait for nothing make one claim a second together; events for all of them reach them at once."""
     await desk.subscribe()
