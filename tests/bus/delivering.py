@@ -11,7 +11,7 @@ from tests.bus.running import BUS, turns, until
 from tests.event_samples import entries, entry
 from waooaw.events.bus.consumption import Consumption
 from waooaw.events.bus.event_bus import BusOptions, EventBus
-from waooaw.events.delivery import Delivery, Settlement
+from waooaw.events.delivery import ClaimedDeliveries, Delivery, Settlement
 from waooaw.events.engine.contract import Frame, Tip
 from waooaw.events.engine.queue_contract import Claimed, ClaimRequest, Settled, SettleRequest
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
@@ -183,6 +183,18 @@ def outcomes(outcome: str, *deliveries: Delivery, **members: object) -> list[Set
     return [Settlement(token=one.token, outcome=outcome, **members) for one in deliveries]  # type: ignore[arg-type]  # spelled by tests
 
 
+async def claim(
+    desk: Desk, limit: int = 10, *, wait_seconds: float = 0.0, member: str = "w", key: str | None = None
+) -> ClaimedDeliveries:
+    """Claim from the subscription of the tests."""
+    return await desk.bus.deliveries.claim(NAME, limit, wait_seconds=wait_seconds, member=member, idempotency_key=key)
+
+
+def waiting(desk: Desk, limit: int = 10, **given: object) -> asyncio.Task[ClaimedDeliveries]:
+    """Begin a claim that waits ten seconds."""
+    return asyncio.create_task(claim(desk, limit, **{"wait_seconds": 10.0, **given}))  # type: ignore[arg-type]  # as given
+
+
 async def settled() -> None:
     """Let the loop turn until what is under way has come to its rest."""
     await turns(60)
@@ -213,4 +225,16 @@ async def working(**options: float) -> AsyncIterator[Desk]:
         del loop.time
 
 
-__all__ = ["NAME", "Desk", "Member", "QueueEngine", "outcomes", "settled", "turns", "until", "working"]
+__all__ = [
+    "NAME",
+    "Desk",
+    "Member",
+    "QueueEngine",
+    "claim",
+    "outcomes",
+    "settled",
+    "turns",
+    "until",
+    "waiting",
+    "working",
+]

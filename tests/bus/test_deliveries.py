@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.bus.delivering import NAME, Desk, Member, outcomes, settled, until, working
+from tests.bus.delivering import NAME, Desk, Member, claim, outcomes, settled, until, waiting, working
 from waooaw.events.bus.deliveries import MemberInfo
 from waooaw.events.delivery import ClaimedDeliveries, DeliveryToken
 from waooaw.events.errors import ClosedError, InvalidParameterError, NotFoundError
@@ -18,18 +18,6 @@ from waooaw.events.outages import EngineLoadingError, UnavailableError
 async def desk() -> AsyncIterator[Desk]:
     async with working() as desk:
         yield desk
-
-
-async def claim(
-    desk: Desk, limit: int = 10, *, wait_seconds: float = 0.0, member: str = "w", key: str | None = None
-) -> ClaimedDeliveries:
-    """Claim from the subscription of the tests."""
-    return await desk.bus.deliveries.claim(NAME, limit, wait_seconds=wait_seconds, member=member, idempotency_key=key)
-
-
-def waiting(desk: Desk, limit: int = 10, **given: object) -> asyncio.Task[ClaimedDeliveries]:
-    """Begin a claim that waits ten seconds."""
-    return asyncio.create_task(claim(desk, limit, **{"wait_seconds": 10.0, **given}))  # type: ignore[arg-type]  # as given
 
 
 async def test_a_claim_leases_and_a_settle_settles(desk: Desk) -> None:
@@ -279,50 +267,6 @@ async def test_members_of_a_deleted_subscription_hear_of_it(desk: Desk) -> None:
     assert stale.code == "stale_token"
 
 
-async def test_a_key_makes_a_claim_repeatable(desk: Desk) -> None:
-    """The same key again gets the same deliveries, another one gets others."""
-    await desk.subscribe()
-    await desk.publish(4)
-
-    first = await claim(desk, 2, key="a")
-    again = await claim(desk, 2, key="a")
-    other = await claim(desk, 2, key="b")
-
-    assert first.deliveries == again.deliveries
-    assert [delivery.event.data for delivery in first.deliveries + other.deliveries] == [0, 1, 2, 3]
-
-
-async def test_a_claim_with_a_key_waits_and_is_repeatable(desk: Desk) -> None:
-    """A claim with a key that waited in vain for some time gives its deliveries again to whoever repeats it."""
-    await desk.subscribe()
-    task = waiting(desk, key="a")
-    await settled()
-    await desk.pass_time(3.0)
-    await desk.publish(1)
-    await until(task.done)
-
-    again = await claim(desk, wait_seconds=10.0, key="a")
-
-    assert len(again.deliveries) == 1
-    assert again.deliveries == task.result().deliveries
-
-
-async def test_any_replica_repeats_an_answer(desk: Desk) -> None:
-    """A call with a key is answered the same by another replica, which never heard of the subscription before."""
-    await desk.subscribe()
-    await desk.publish(2)
-    first = await claim(desk, 2, key="a")
-    settlements = outcomes("ack", *first.deliveries)
-    await desk.bus.deliveries.settle(NAME, settlements, idempotency_key="b")
-
-    async with desk.replica() as other:
-        again = await other.deliveries.claim(NAME, 2, member="w", idempotency_key="a")
-        results = await other.deliveries.settle(NAME, settlements, idempotency_key="b")
-
-    assert again.deliveries == first.deliveries
-    assert results == [None, None]
-
-
 async def test_replicas_share_the_work(desk: Desk) -> None:
     """Members of one subscription at two replicas get each event once, and each replica settles what it handed out."""
     await desk.subscribe(max_in_flight=8)
@@ -341,34 +285,6 @@ async def test_replicas_share_the_work(desk: Desk) -> None:
 
     assert sorted(got, key=str) == sorted(range(40), key=str)
     assert (await desk.counts()).acked == 40
-
-
-async def test_claims_with_keys_take_turns_while_they_wait(desk: Desk) -> None:
-    """A hundred that wait for nothing make one claim a second together; events for all of them reach them at once."""
-    await desk.subscribe()
-    tasks = [waiting(desk, 1, key=str(number)) for number in range(100)]
-    await settled()
-    await settled()
-    claims = len(desk.engine.claims)
-    await desk.pass_time(4.0)
-
-    assert claims == 100
-    assert len(desk.engine.claims) - claims <= 5
-
-    await desk.publish(100)
-    await until(lambda: all(task.done() for task in tasks))
-    assert sum(len(task.result().deliveries) for task in tasks) == 100
-
-
-async def test_a_wait_with_a_key_ends(desk: Desk) -> None:
-    """At the end of its time a claim with a key is answered with nothing."""
-    await desk.subscribe()
-    task = waiting(desk, wait_seconds=1.5, key="a")
-    await settled()
-
-    await desk.pass_time(1.5)
-
-    assert task.result().deliveries == ()
 
 
 async def test_a_retry_comes_when_it_is_due(desk: Desk) -> None:
