@@ -67,8 +67,8 @@ class RedisQueues:
     ) -> Claimed:
         """Lease references to members."""
         wished = min(sum([request.limit for request in requests]), CLAIM_MAX)
-        # One random token, stretched: as unguessable as the token, and 16 digits for each lease.
-        seed = self._bus.identifiers.new_token().encode()
+        # One random token, stretched: as unguessable as the token, 16 digits for each lease, and none twice.
+        seed = f"{self._bus.identifiers.new_token()} {incarnation} {sequence} {claimer}".encode()
         arguments: list[Argument] = [
             sequence,
             self._bus.options.now_us(),

@@ -171,10 +171,11 @@ class Claim:
         change.take(list_number, held.position, held.copy)
         if 0 < held.expires_ms <= change.now_ms:
             change.count("waiting", "expired")
-        elif event is None:
-            change.count("waiting", "overrun")
         elif held.key and self._is_busy(held.key):
             change.park(held)
+        elif event is None:
+            change.count("waiting", "overrun")
+            self._keys.discard(held.key)
         else:
             change.count("waiting", "leased")
             change.hold(self._lease(held, event))

@@ -9,15 +9,18 @@ from waooaw.events.engine.sqlite import queue_statements as sql
 from waooaw.events.engine.sqlite.failing import exhausted
 from waooaw.events.engine.sqlite.reference import FILL_LIST, LEASED, SCHEDULED, WAITING, Held
 from waooaw.events.event import StoredEvent
+from waooaw.events.position import Position
 
 if TYPE_CHECKING:
     import sqlite3
 
     from waooaw.events.engine.sqlite.queue_row import QueueRow
-    from waooaw.events.position import Position
     from waooaw.events.retry import DeadReason
 
 Gone = Literal["acked", "expired", "overrun", "dropped"]
+
+_Parked = tuple[int, str, Position, int, int, int, int]
+"""A row of the table ``parked``."""
 
 _PLACES: Final = {LEASED: "leased", SCHEDULED: "scheduled", WAITING: "waiting"}
 
@@ -35,13 +38,14 @@ class QueueChange:
         self._buried: list[Burial] = []
         self._expired_before, self._overrun_before = queue.expired, queue.overrun
         self._taken: list[tuple[int, int, Position, int]] = []
-        self._parked: list[tuple[int, str, Position, int, int, int, int]] = []
+        self._parked: dict[str, list[_Parked]] = {}
         self._held: dict[tuple[Position, int], Held] = {}
         self._let_go: list[tuple[int, int, Position, int]] = []
         self._copies: list[tuple[int, Position, int, str, str, str | None, bytes]] = []
         self._copies_gone: list[tuple[int, Position, int]] = []
         self._letters: list[tuple[object, ...]] = []
-        self._freed: dict[str, None] = {}
+        self._freed: dict[str, _Parked | None] = {}
+        """Keys that nobody holds any more, each with what stood behind it first then."""
         self._new_keys: set[str] = set()
         self._died_ms = 0
 
@@ -67,7 +71,8 @@ class QueueChange:
 
     def park(self, held: Held) -> None:
         """Set a waiting reference behind the busy one of its key."""
-        self._parked.append((held.queue, held.key, held.position, held.copy, held.copied, held.at_ms, held.expires_ms))
+        row = (held.queue, held.key, held.position, held.copy, held.copied, held.at_ms, held.expires_ms)
+        self._parked.setdefault(held.key, []).append(row)
 
     def count(self, place: str, gone: Gone | Literal["dead", "leased", "scheduled", "waiting"], by: int = 1) -> None:
         """Move references from one count to another."""
@@ -75,7 +80,7 @@ class QueueChange:
         setattr(queue, place, getattr(queue, place) - by)
         setattr(queue, gone, getattr(queue, gone) + by)
 
-    # In somebody's hands, or waiting for it -----------------------------------------------------------------------------
+    # In somebody's hands, or waiting for it ---------------------------------------------------------------------------
 
     def hold(self, held: Held, event: StoredEvent | None = None) -> None:
         """Write a reference as it is now; with ``event``, it carries its own copy from here on."""
@@ -100,7 +105,9 @@ class QueueChange:
         )
 
     def is_busy(self, key: str) -> bool:
-        """Whether a reference of a key is held, as the store has it."""
+        """Whether a reference of a key is held, as the store has it, or comes when this is written."""
+        if key in self._freed:
+            return self._freed[key] is not None
         return self.connection.execute(sql.HOLDS_KEY, (self.queue.number, key)).fetchone() is not None
 
     def settle(self, held: Held, gone: Gone) -> None:
@@ -114,7 +121,14 @@ class QueueChange:
         if held.copied:
             self._copies_gone.append((held.queue, held.position, held.copy))
         if held.key:
-            self._freed[held.key] = None
+            self._freed[held.key] = self._first_behind(held.key)
+
+    def _first_behind(self, key: str) -> _Parked | None:
+        found = self.connection.execute(sql.NEXT_PARKED, (self.queue.number, key)).fetchone()
+        rows = self._parked.get(key, [])
+        if found is not None:
+            rows = [*rows, (self.queue.number, key, *found)]
+        return min(rows, key=lambda row: (row[2], row[3]), default=None)
 
     def lapse(self, before: Held, after: Held, event: StoredEvent | None) -> bool:
         """Go on with a lease that lapsed: it leaves the queue, or True is returned and the caller holds it.
@@ -178,32 +192,30 @@ class QueueChange:
             (sql.DROP_COPY, self._copies_gone),
             (sql.ADD_COPY, self._copies),
             (sql.TAKE_FRESH, self._taken),
-            (sql.PARK, self._parked),
+            (sql.PARK, [row for behind in self._parked.values() for row in behind]),
         ):
             if rows:
                 connection.executemany(statement, rows)
                 rows.clear()
+        self._parked.clear()
         if self._held:
             connection.executemany(sql.HOLD, self._held.values())
             self._held.clear()
-        brought = sum(self._bring_next(key) for key in self._freed)
+        brought = [row for row in self._freed.values() if row is not None]
+        for row in brought:
+            self._bring(row)
         self._freed.clear()
         if (values := self.queue.values()) != self._before:
             self.queue.save(connection)
             self._before = values
-        return brought
+        return len(brought)
 
-    def _bring_next(self, key: str) -> int:
+    def _bring(self, row: _Parked) -> None:
         """Have the next reference of a key come, now that nobody holds one of it."""
-        number = self.queue.number
-        found = self.connection.execute(sql.NEXT_PARKED, (number, key)).fetchone()
-        if found is None or self.is_busy(key):
-            return 0
-        position, copy, copied, at_ms, expires_ms = found
+        number, key, position, copy, copied, at_ms, expires_ms = row
         self.connection.execute(sql.UNPARK, (number, key, position, copy))
         held = Held(number, copied, position, copy, WAITING, max(at_ms, self.now_ms), key, expires_ms)
         self.connection.execute(sql.HOLD, held)
-        return 1
 
 
 _NO_MOVES: Final = Moves()

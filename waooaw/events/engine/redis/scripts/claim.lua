@@ -70,6 +70,7 @@ local function lease(reference, header, body)
   leases[at + 1], leases[at + 2], leases[at + 3] = request - 1, reference, nonce
   at = #times
   times[at + 1], times[at + 2] = until_text, reference
+  at = #events
   events[at + 1], events[at + 2] = header, body
   bytes = bytes + #body
   is_full = bytes >= bytes_max
@@ -155,16 +156,14 @@ local function take_due(reference, state)
   lease_again(reference, state, header, body)
 end
 
-local function hand_out_due()
-  local before = handed
-  while handed == before and looks < LOOKS_MAX do
-    local set = first_due()
-    if not set then return false end
-    local reference, state = set.references[set.at], state_of(set.packed[set.at])
-    set.at, looks = set.at + 1, looks + 1
-    if state then take_due(reference, state) end
-  end
-  return handed > before
+-- Look at one; false where there is none.
+local function look_at_due()
+  local set = looks < LOOKS_MAX and first_due()
+  if not set then return false end
+  local reference, state = set.references[set.at], state_of(set.packed[set.at])
+  set.at, looks = set.at + 1, looks + 1
+  if state then take_due(reference, state) end
+  return true
 end
 
 -- What is fresh: what a fill made, else by turns of the priorities -------------------------------------------------------
@@ -280,19 +279,18 @@ local function write()
   write_gone()
 end
 
+-- One step: after it, whose turn it is is asked anew, for what goes may make room. False where nothing is left.
 local function hand_out()
-  if is_due_next then
-    if hand_out_due() then
-      is_due_next = false
-      return true
-    end
-    return hand_out_fresh()
-  end
-  if hand_out_fresh() then
+  local before = handed
+  if not is_due_next and hand_out_fresh() then
     is_due_next = true
     return true
   end
-  return hand_out_due()
+  if look_at_due() then
+    if handed > before then is_due_next = false end
+    return true
+  end
+  return is_due_next and hand_out_fresh()
 end
 
 read_dues()
