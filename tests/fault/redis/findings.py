@@ -21,6 +21,9 @@ once in the log. *Silence*: the longest time without a successful publish.
 |---|---|---:|---:|---:|---:|---|
 """
 
+WORK_TITLE: Final = "## Work of durable subscriptions"
+"""Where the next part of the document begins, which is written by others."""
+
 
 class Findings:
     """Rows to be written. Those of a file that were not measured anew stay."""
@@ -43,9 +46,10 @@ class Findings:
         """Write the file, rows sorted."""
         if not self._rows:
             return
-        rows = _rows_of(path.read_text("utf-8")) if path.exists() else {}
-        rows |= self._rows
-        path.write_text(HEAD + "".join(f"{rows[place]}\n" for place in sorted(rows)), "utf-8")
+        own, title, others = (path.read_text("utf-8") if path.exists() else "").partition(WORK_TITLE)
+        rows = _rows_of(own) | self._rows
+        table = HEAD + "".join(f"{rows[place]}\n" for place in sorted(rows))
+        path.write_text(f"{table}\n{title}{others}" if title else table, "utf-8")
 
 
 def _rows_of(text: str) -> dict[tuple[str, str], str]:

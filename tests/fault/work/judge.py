@@ -17,6 +17,8 @@ class Line:
     time: float
     member: str
     what: str
+    serial: int
+    """Of the delivery, within its process."""
     event_id: str
     attempt: int
     outcome: str
@@ -33,6 +35,8 @@ class Delivered:
     """What was said of it, where that was answered ok."""
     said: str | None = None
     ended: float | None = None
+    is_stale: bool = False
+    """Its token was refused."""
 
 
 @dataclass(slots=True)
@@ -47,50 +51,56 @@ class Verdict:
     """Events that did not end as decided."""
 
 
-def read_journal(text: str, member: str) -> list[Line]:
+def read_journal(text: str) -> list[Line]:
     """Read a journal; a last line that a kill cut is left out."""
     lines = []
     for line in text.splitlines(keepends=True):
         if line.endswith("\n"):
-            time, what, event_id, attempt, outcome = line.split()
-            lines.append(Line(float(time), member, what, event_id, int(attempt), outcome))
+            time, member, what, serial, event_id, attempt, outcome = line.split()
+            lines.append(Line(float(time), member, what, int(serial), event_id, int(attempt), outcome))
     return lines
 
 
 def deliveries(journals: Mapping[str, Iterable[Line]], kills: Mapping[str, float]) -> dict[str, list[Delivered]]:
-    """Return the deliveries of each event, in order of their beginning. ``kills`` are when members were killed."""
+    """Return the deliveries of each event, in order of their beginning.
+
+    ``journals`` are those of processes, ``kills`` when those that were killed ended.
+    """
     found: dict[str, list[Delivered]] = defaultdict(list)
-    for member, lines in journals.items():
-        for line, delivery in _deliveries_of(member, lines, kills.get(member)):
-            found[line.event_id].append(delivery)
+    for process, lines in journals.items():
+        for event_id, delivery in _deliveries_of(lines, kills.get(process)):
+            found[event_id].append(delivery)
     for each in found.values():
         each.sort(key=lambda delivery: delivery.began)
     return found
 
 
-def _deliveries_of(member: str, lines: Iterable[Line], killed: float | None) -> list[tuple[Line, Delivered]]:
-    begun: list[tuple[Line, Delivered]] = []
-    newest: dict[tuple[str, int], Delivered] = {}
+def _deliveries_of(lines: Iterable[Line], killed: float | None) -> list[tuple[str, Delivered]]:
+    begun: dict[int, tuple[str, Delivered]] = {}
     for line in lines:
-        key = (line.event_id, line.attempt)
         if line.what == "begin":
-            newest[key] = Delivered(member, line.time, line.attempt)
-            begun.append((line, newest[key]))
+            begun[line.serial] = (line.event_id, Delivered(line.member, line.time, line.attempt))
         elif line.what == "settle":
-            newest[key].said, newest[key].ended = line.outcome, line.time
+            delivery = begun[line.serial][1]
+            delivery.said = line.outcome
+            _end(delivery, line.time)
         elif line.what == "done":
-            newest[key].settled = line.outcome
+            begun[line.serial][1].settled = line.outcome
+        elif line.what == "stale":
+            begun[line.serial][1].is_stale = True
         elif line.what == "broke":
-            _end_all(newest.values(), line.time)
+            for _, delivery in begun.values():
+                if delivery.member == line.member:
+                    _end(delivery, line.time)
     if killed is not None:
-        _end_all(newest.values(), killed)
-    return begun
+        for _, delivery in begun.values():
+            _end(delivery, killed)
+    return list(begun.values())
 
 
-def _end_all(open_ones: Iterable[Delivered], at: float) -> None:
-    for delivery in open_ones:
-        if delivery.ended is None:
-            delivery.ended = at
+def _end(delivery: Delivered, at: float) -> None:
+    if delivery.ended is None:
+        delivery.ended = at
 
 
 def judge(

@@ -13,15 +13,15 @@ POISON = next(f"e{n}" for n in itertools.count() if decide(f"e{n}", 9) == "nack"
 
 def verdict_of(*journals: str, kills: dict[str, float] | None = None, published: str = GOOD) -> Verdict:
     """Judge journals of members that are called by number."""
-    lines = {str(number): read_journal(text, str(number)) for number, text in enumerate(journals)}
+    lines = {str(number): read_journal(text) for number, text in enumerate(journals)}
     return judge(deliveries(lines, kills or {}), [published], {}, lease_seconds=2.0, max_attempts=3)
 
 
 def work(at: float, attempt: int = 1, event_id: str = GOOD) -> str:
     """Return the lines of one delivery that was acked."""
     return (
-        f"{at} begin {event_id} {attempt} -\n{at + 0.1} settle {event_id} {attempt} ack\n"
-        f"{at + 0.2} done {event_id} {attempt} ack\n"
+        f"{at} m begin 1 {event_id} {attempt} -\n{at + 0.1} m settle 1 {event_id} {attempt} ack\n"
+        f"{at + 0.2} m done 1 {event_id} {attempt} ack\n"
     )
 
 
@@ -37,10 +37,10 @@ def test_event_that_comes_again_after_its_ack_is_found() -> None:
 
 def test_event_in_two_hands_is_found() -> None:
     """A second delivery is right once the first was settled or lapsed, or its member was killed or cut off."""
-    begun = f"1.0 begin {GOOD} 1 -\n"
+    begun = f"1.0 m begin 0 {GOOD} 1 -\n"
     assert verdict_of(begun, work(1.5, 2)).overlapping == [GOOD]
     assert verdict_of(begun, work(1.5, 2), kills={"0": 1.2}) == Verdict()
-    assert verdict_of(begun + "1.3 broke - 0 -\n", work(1.5, 2)) == Verdict()
+    assert verdict_of(begun + "1.3 m broke 0 - 0 -\n", work(1.5, 2)) == Verdict()
     assert verdict_of(begun, work(3.1, 2)) == Verdict()
 
 
