@@ -26,6 +26,8 @@ from waooaw.events.settings import SETTINGS
 
 STREAM_SECONDS: Final = 30.0
 
+BUS_PATHS: Final = "/v1/buses/{bus}/"
+
 _MARKED: Final = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -44,12 +46,13 @@ def _sentence(docstring: str | None) -> str:
 
 
 def routes() -> str:
-    """Every call."""
+    """Every call; those of a bus by its name are the same calls again, which the guide says in one sentence."""
     return _table(
         ("Call", "Name", "What it does"),
         (
             (_code(f"{route.method} {route.path}"), _code(route.name), operation["summary"])
             for route in ROUTES
+            if not route.path.startswith(BUS_PATHS)
             for operation in [DOCUMENT["paths"][route.path][route.method.lower()]]
         ),
     )
