@@ -25,8 +25,10 @@ class Script:
     digest: str
 
 
-def _load(name: str) -> Script:
+def _load(name: str, *, as_drain: bool = False) -> Script:
     text = (_FOLDER / f"{name}.lua").read_text("utf-8")
+    if as_drain:
+        text = text.replace("#!lua\n", "#!lua flags=allow-oom\n", 1)
     for shared in _SHARED:
         text = text.replace(f"--@{shared}\n", (_FOLDER / f"{shared}.lua").read_text("utf-8"))
     return Script(name, text, sha1(text.encode(), usedforsecurity=False).hexdigest())
@@ -44,6 +46,8 @@ RECOUNT: Final = _load("recount")
 
 ROUTES: Final = _load("routes")
 CHANGE_SUBSCRIPTIONS: Final = _load("change_subscriptions")
+END_SUBSCRIPTIONS: Final = _load("change_subscriptions", as_drain=True)
+"""For changes that make none and put none: a full server gets room by them."""
 CLAIM: Final = _load("claim")
 SETTLE: Final = _load("settle")
 SWEEP: Final = _load("sweep")

@@ -146,7 +146,9 @@ class SubscriptionStore:
             # One that an earlier try made, whose answer was lost, is new to the caller.
             is_made = bool(made) and incarnation == made and (record is None or attempt.may_be_done)
             arguments += (*_spell(change)[:2], incarnation, int(is_made), *_spell(change)[2:])
-        reply: list[Any] = await bus.asker.control(script.CHANGE_SUBSCRIPTIONS, keys, arguments, attempt)
+        adds = any(isinstance(change, PutSubscription) for change in changes)
+        wanted = script.CHANGE_SUBSCRIPTIONS if adds else script.END_SUBSCRIPTIONS
+        reply: list[Any] = await bus.asker.control(wanted, keys, arguments, attempt)
         return reply
 
     async def _no_bus(self) -> EngineUnavailableError:

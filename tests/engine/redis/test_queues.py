@@ -1,0 +1,175 @@
+"""Queues on a Redis that is full, whose connections break, and in which somebody writes by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from tests.conformance.queues import Feed, Queue, change, incarnation_of, put, request, route
+from tests.engine.redis.running import BUS, running, until
+from tests.event_samples import entries
+from tests.redis_servers import RedisServer
+from tests.redis_servers.shared import TopologyFactory
+from waooaw.events.engine.queue_contract import ClaimRequest, Lease
+from waooaw.events.engine.redis import RedisEngine
+from waooaw.events.errors import SupersededError
+from waooaw.events.outages import StorageFullError, UnavailableError
+
+
+@pytest.fixture
+async def server(redis_topology: TopologyFactory) -> RedisServer:
+    (found,) = (await redis_topology("redis")).servers
+    return found
+
+
+@pytest.fixture
+async def engine(server: RedisServer) -> AsyncIterator[RedisEngine]:
+    async with running(server.url) as found:
+        yield found
+
+
+async def test_answers_that_are_lost_are_asked_for_again(engine: RedisEngine, server: RedisServer) -> None:
+    """While connections are cut again and again, no lease goes to nobody and no settle comes too late."""
+    queue = await Queue.made(engine)
+    feed = await Feed.begun(engine)
+    for _ in range(4):
+        await feed.append(*entries(250), to=[queue])
+    done = asyncio.Event()
+
+    async def cut() -> int:
+        cuts = 0
+        while not done.is_set():
+            cuts += int(await server.cli("CLIENT", "KILL", "TYPE", "normal")) > 0
+            await asyncio.sleep(0.01)
+        return cuts
+
+    cutting = asyncio.create_task(cut())
+    acked = 0
+    while acked < 1000:
+        queue.claims += 1
+        requests = [ClaimRequest("m", 10)]
+        claimed = await engine.claim(BUS, queue.incarnation, "claimer", queue.claims, requests, patience_seconds=20.0)
+        settled = await _acked(queue, claimed.leases)
+        assert all(settled)
+        acked += len(settled)
+    done.set()
+
+    assert await cutting > 0
+    counts = await queue.counts()
+    assert (counts.acked, counts.leased, counts.matched) == (1000, 0, 1000)
+
+
+async def _acked(queue: Queue, leases: Sequence[Lease]) -> tuple[int, ...]:
+    queue.settles += 1
+    requests = [request(lease) for lease in leases]
+    settled = await queue.engine.settle(
+        BUS, queue.incarnation, "claimer", queue.settles, requests, patience_seconds=20.0
+    )
+    return settled.attempts
+
+
+async def test_a_full_server_is_drained(engine: RedisEngine, server: RedisServer) -> None:
+    """Where nothing more can be stored, what waits is worked off: acked, failed, dead."""
+    queue = await Queue.made(engine)
+    feed = await Feed.begun(engine)
+    await feed.append(*entries(10), to=[queue])
+    await server.cli("CONFIG", "SET", "maxmemory", "1")
+    try:
+        given = entries(1)
+        with pytest.raises(StorageFullError):
+            await engine.append(
+                BUS,
+                feed.writer.name,
+                feed.writer.sequence + 1,
+                feed.writer.routes_version,
+                given,
+                references=route(given, queue),
+                patience_seconds=0.1,
+            )
+        acked, failed, rejected = await queue.claim(3)
+        await queue.ack(acked)
+        await queue.nack(failed)
+        await queue.settle_as("reject", rejected)
+        (letter,) = await queue.dead()
+        assert await engine.purge(BUS, queue.incarnation, [letter.id]) == 1
+        with pytest.raises(UnavailableError):
+            await engine.redrive(BUS, queue.incarnation, [letter.id])
+        await queue.sweep()
+        await queue.pause()
+        await queue.delete()
+    finally:
+        await server.cli("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_list_of_another_type_does_not_stop_the_log(engine: RedisEngine, server: RedisServer) -> None:
+    """What cannot be put into a queue is counted overrun there; the event is stored, and other queues get it."""
+    hurt, other = await Queue.made(engine, "hurt"), await Queue.made(engine, "other")
+    feed = await Feed.begun(engine)
+    await feed.append(to=[])
+    key = f"wowevent:{{{BUS}}}:q:{hurt.incarnation}:f2"
+    await server.cli("SET", key, "x")
+
+    await feed.append(*entries(3), to=[hurt, other])
+
+    counts = await hurt_counts(hurt, server, key)
+    assert counts == (3, 3, 0)
+    assert (await other.counts()).waiting == 3
+    assert engine.state(BUS).events == 3
+
+
+async def hurt_counts(queue: Queue, server: RedisServer, key: str) -> tuple[int, int, int]:
+    """Mend the list, and return what the queue counted."""
+    await server.cli("DEL", key)
+    counts = await queue.counts()
+    return counts.matched, counts.overrun, counts.waiting
+
+
+async def test_only_what_changed_is_sent(engine: RedisEngine) -> None:
+    """A replica that knows a version of the last thousand changes is told what changed since; an older one, all."""
+    await change(engine, put("first"))
+    known = (await engine.routes(BUS)).version
+    await change(engine, put("second"))
+
+    few = await engine.routes(BUS, known)
+    assert ([record.name for record in few.subscriptions], few.gone, few.is_whole) == (["second"], (), False)
+    assert (await engine.routes(BUS, few.version)).subscriptions == ()
+
+    for number in range(11):
+        await change(engine, *(put(f"s{part}", definition=b"%d" % number) for part in range(100)))
+    assert (await engine.routes(BUS, few.version)).is_whole is not False
+    whole = await engine.routes(BUS, known)
+    assert (whole.is_whole, len(whole.subscriptions)) == (True, 102)
+
+
+async def test_claimers_have_sequences_of_their_own(engine: RedisEngine) -> None:
+    """An older sequence is refused, by queue and by kind of call; another claimer's is no matter."""
+    queue = await Queue.made(engine)
+    await queue.claimed(ClaimRequest("m", 1))
+    await queue.claimed(ClaimRequest("m", 1))
+    queue.claims = 0
+
+    with pytest.raises(SupersededError):
+        await queue.claimed(ClaimRequest("m", 1))
+    await queue.settle()
+    await queue.seen_by(engine, "another").claimed(ClaimRequest("m", 1))
+
+
+async def test_a_queue_is_woken_where_it_was_full(engine: RedisEngine) -> None:
+    """An ack that makes room for what waits wakes those who wait for room; one that makes none wakes nobody."""
+    queue = await Queue.made(engine, max_in_flight=2)
+    feed = await Feed.begun(engine)
+    await feed.append(*entries(3), to=[queue])
+    woken: list[str | None] = []
+    stop = engine.listen_to_wakes(BUS, woken.append)
+    leases = await queue.claim(2)
+
+    await queue.ack(leases[0])
+    await until(lambda: woken == [queue.incarnation])
+    await queue.ack(leases[1])
+    await change(engine, put("other", incarnation=incarnation_of("other")))
+    await until(lambda: None in woken)
+    stop()
+
+    assert woken == [queue.incarnation, None]
