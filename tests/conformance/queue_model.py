@@ -140,7 +140,8 @@ class QueueModel:
         leases = sorted(
             (each for each in self.held if each.place == "leased"), key=lambda each: (each.at_ms, *each.order)
         )
-        failing = sorted((each for each in self.held if each.failures), key=lambda each: each.order)
+        tried = (each for each in self.held if each.failures and each.has_event)
+        failing = sorted(tried, key=lambda each: each.order)
         return QueueDetails(tuple(map(_holding, leases[:SHOWN])), tuple(map(_holding, failing[:SHOWN])))
 
     def needed(self) -> Position | None:
@@ -178,7 +179,7 @@ class QueueModel:
             self.lists[priority].append(reference)
         self.count["matched"] += len(items)
         self.count["waiting"] += len(items)
-        for priority in (3, 2, 1, 0):
+        for priority in (3, 2, 1, 0) if items else ():
             while self.lists[priority] and self.count["waiting"] > self.rules.max_waiting:
                 self.lists[priority].pop(0)
                 self._count("waiting", "overrun")

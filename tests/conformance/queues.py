@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TypedDict, Unpack
 
 from tests.conformance.engines import BUS, Writer
+from tests.event_samples import entries
 from waooaw.events.dead_letter import DeadLetter
 from waooaw.events.delivery import Outcome
 from waooaw.events.delivery_attributes import NORMAL, delivery_attributes_of
@@ -297,3 +298,10 @@ def positions(leases: Sequence[Lease]) -> list[Position]:
 def at(receipts: Sequence[Receipt]) -> list[Position]:
     """Return where events are in the log."""
     return [receipt.position for receipt in receipts]
+
+
+async def filled(engine: Engine, count: int, **given: Unpack[GivenRules]) -> tuple[Queue, list[int]]:
+    """Return a queue in which so many wait, and where they are in the log."""
+    queue = await Queue.made(engine, **given)
+    receipts = await (await Feed.begun(engine)).append(*entries(count), to=[queue])
+    return queue, list(at(receipts))

@@ -119,7 +119,8 @@ HELD_OF_STATE: Final = f"""
 SELECT {_HELD_COLUMNS} FROM held h WHERE h.queue = ? AND h.state = ? ORDER BY h.at_ms, h.position, h.copy LIMIT ?
 """  # noqa: S608 - constants
 FAILING: Final = f"""
-SELECT {_HELD_COLUMNS} FROM held h WHERE h.queue = ? AND h.failures > 0 ORDER BY h.position, h.copy LIMIT ?
+SELECT {_HELD_COLUMNS} FROM held h WHERE h.queue = ? AND h.failures > 0 AND h.copied = 1
+ORDER BY h.position, h.copy LIMIT ?
 """  # noqa: S608 - constants
 HELD_OF_POSITION: Final = f"""
 SELECT {_HELD_COLUMNS} FROM held h WHERE h.queue = ? AND h.copied IN (0, 1) AND h.position = ?
