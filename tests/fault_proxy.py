@@ -113,6 +113,10 @@ class FaultProxy:
         """How many are open."""
         return len(self._connections)
 
+    def aim(self, port: int) -> None:
+        """Pass new connections on to another port of the same host, as a balancer does."""
+        self._target = (self._target[0], port)
+
     async def accept(self) -> None:
         """Listen, again or still."""
         if self._listener is None:
@@ -193,7 +197,7 @@ class FaultProxy:
         self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         while chunk := await reader.read(READ_BYTES):
-            self._aim(connection, chunk)
+            self._meet_cuts(connection, chunk)
             await self._pass(connection, chunk, writer, swallowed=connection.swallow.requests)
         await _end(writer)
 
@@ -211,7 +215,7 @@ class FaultProxy:
                 raise ConnectionResetError("the reply is cut")
         await _end(connection.client)
 
-    def _aim(self, connection: _Connection, chunk: bytes) -> None:
+    def _meet_cuts(self, connection: _Connection, chunk: bytes) -> None:
         """See whether the request is one whose reply is to be cut; a match may lie over two chunks."""
         for cut in self.cuts:
             if cut.done < cut.times and connection.reply_bytes_left is None and connection.says(cut.request, chunk):

@@ -36,7 +36,7 @@ class Delivered:
     said: str | None = None
     ended: float | None = None
     is_stale: bool = False
-    """Its token was refused."""
+    """Whether its token was refused: its lease was over when it was settled, perhaps when it was begun."""
 
 
 @dataclass(slots=True)
@@ -80,22 +80,26 @@ def _deliveries_of(lines: Iterable[Line], killed: float | None) -> list[tuple[st
     for line in lines:
         if line.what == "begin":
             begun[line.serial] = (line.event_id, Delivered(line.member, line.time, line.attempt))
-        elif line.what == "settle":
-            delivery = begun[line.serial][1]
-            delivery.said = line.outcome
-            _end(delivery, line.time)
-        elif line.what == "done":
-            begun[line.serial][1].settled = line.outcome
-        elif line.what == "stale":
-            begun[line.serial][1].is_stale = True
         elif line.what == "broke":
             for _, delivery in begun.values():
                 if delivery.member == line.member:
                     _end(delivery, line.time)
+        elif line.what in {"settle", "done", "stale"}:
+            _note(begun[line.serial][1], line)
     if killed is not None:
         for _, delivery in begun.values():
             _end(delivery, killed)
     return list(begun.values())
+
+
+def _note(delivery: Delivered, line: Line) -> None:
+    if line.what == "done":
+        delivery.settled = line.outcome
+    elif line.what == "stale":
+        delivery.is_stale = True
+    else:
+        delivery.said = line.outcome
+        _end(delivery, line.time)
 
 
 def _end(delivery: Delivered, at: float) -> None:

@@ -1,6 +1,6 @@
-"""Members in a process of their own, to be killed: ``python -m tests.fault.work.member URL PREFIX SIZE SUBSCRIPTION…``.
+"""Members in a process of their own, to be killed: ``python -m tests.fault.work.member URL PREFIX SIZE NAME…``.
 
-``SIZE`` members of each subscription. The journal of a subscription is ``PREFIX.SUBSCRIPTION``: lines are written to it,
+``SIZE`` members of each subscription named. The journal of a subscription is ``PREFIX.NAME``: lines are written to it,
 unbuffered, when a delivery comes, before it is settled, and when the answer came. The clock of the journal is the
 machine's monotonic one, the same for all processes.
 """

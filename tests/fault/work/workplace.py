@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tests.fault.redis.modes import MODES, Mode
+from tests.fault.redis.modes import MODES
 from tests.fault.redis.scene import replica
 from tests.fault.sockets import get
 from tests.fault.work.crew import Crew
@@ -67,14 +67,16 @@ class Workplace:
 
 
 @asynccontextmanager
-async def workplace(folder: Path, store: Store, *, replicas: int = 2) -> AsyncIterator[Workplace]:
+async def workplace(
+    folder: Path, store: Store, *, replicas: int = 2, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Workplace]:
     """Start a store and replicas of the service: on sqlite one, with a file that each write is synced to."""
     async with AsyncExitStack() as stack:
         server = None
         if store == "redis":
-            server, services = await _redis_services(stack, REDIS, folder, replicas)
+            server, services = await _redis_services(stack, folder, replicas, settings)
         else:
-            services = [ServiceProcess(folder)]
+            services = [ServiceProcess(folder, settings)]
         for service in services:
             stack.callback(service.kill)
         await asyncio.gather(*[asyncio.to_thread(service.start) for service in services])
@@ -83,11 +85,11 @@ async def workplace(folder: Path, store: Store, *, replicas: int = 2) -> AsyncIt
 
 
 async def _redis_services(
-    stack: AsyncExitStack, mode: Mode, folder: Path, replicas: int
+    stack: AsyncExitStack, folder: Path, replicas: int, settings: Mapping[str, str] | None
 ) -> tuple[RedisServer, list[ServiceProcess]]:
-    topology = await stack.enter_async_context(mode.make())
+    topology = await stack.enter_async_context(REDIS.make())
     (server,) = topology.servers
-    return server, [replica(mode, folder / f"replica-{number}", topology.url) for number in range(replicas)]
+    return server, [replica(REDIS, folder / f"replica-{n}", topology.url, settings) for n in range(replicas)]
 
 
 @dataclass(slots=True)
