@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.bus.delivering import NAME, Desk, claim, outcomes, settled, until, waiting, working
+from waooaw.events.errors import ClosedError, NotFoundError
 
 
 @pytest.fixture
@@ -74,6 +75,26 @@ async def test_claims_with_keys_take_turns_while_they_wait(desk: Desk) -> None:
     await desk.publish(100)
     await until(lambda: all(task.done() for task in tasks))
     assert sum(len(task.result().deliveries) for task in tasks) == 100
+
+
+async def test_a_claim_that_waits_hears_of_the_end() -> None:
+    """A claim with a key that waits gets `NotFoundError` for a deleted subscription, `ClosedError` from a bus."""
+    async with working() as desk:
+        await desk.subscribe()
+        task = waiting(desk, key="a")
+        await settled()
+        await desk.finish(desk.bus.subscriptions.delete(NAME))
+        with pytest.raises(NotFoundError):
+            await task
+
+        await desk.subscribe()
+        task = waiting(desk, key="b")
+        await settled()
+        claims = len(desk.engine.claims)
+        await desk.bus.deliveries.close()
+        with pytest.raises(ClosedError):
+            await task
+        assert len(desk.engine.claims) == claims
 
 
 async def test_a_wait_with_a_key_ends(desk: Desk) -> None:

@@ -72,7 +72,7 @@ class Wish(Protocol):
 
 
 class Claiming:
-    """Claims for the members of one queue. It runs while there are wishes; `close` ends it."""
+    """Claims for the members of one queue. It runs while there are wishes; `end` ends it."""
 
     def __init__(self, queue: ServedQueue, settling: Settling, gone: Callable[[NotFoundError], None]) -> None:
         self._queue = queue
@@ -86,7 +86,7 @@ class Claiming:
         self._turns: deque[asyncio.Future[None]] = deque()
         self._is_due = True
         self._failures = 0
-        self._is_closed = False
+        self._ended: WowEventError | None = None
         self.stirs = 0
         """How often something may have become claimable."""
 
@@ -115,7 +115,11 @@ class Claiming:
 
     def wish(self, member: Wish | None = None) -> None:
         """Look at the wishes again, or at those of one member: more may be wanted than before."""
-        if self._running is not None or self._is_closed or not (self._wants() if member is None else member.wanted):
+        if (
+            self._running is not None
+            or self._ended is not None
+            or not (self._wants() if member is None else member.wanted)
+        ):
             return
         if self._is_due:
             self._cancel_timer()
@@ -130,9 +134,11 @@ class Claiming:
         """Return when a call that claims alone should do so again: at `stir`, one call after the other.
 
         ``stirs`` is what the attribute was before its last claim: what came since is not slept through. Who got
-        something says so by `give_turn`.
+        something says so by `give_turn`. Raises the error that this was ended with.
         """
-        if stirs != self.stirs or self._is_closed:
+        if self._ended is not None:
+            raise self._ended
+        if stirs != self.stirs:
             return
         turn = asyncio.get_running_loop().create_future()
         self._turns.append(turn)
@@ -153,13 +159,20 @@ class Claiming:
                 turn.set_result(None)
                 break
 
-    async def close(self) -> None:
-        """Claim no more; return when the claim in flight has gone back to where it came from."""
-        self._is_closed = True
+    def end(self, error: WowEventError) -> None:
+        """Claim no more, and tell everybody why."""
+        self._ended = error
         self._cancel_timer()
+        for member in self.members:
+            member.fail(error)
         self._members.clear()
-        while self._turns:
-            self.give_turn()
+        for turn in self._turns:
+            if not turn.done():
+                turn.set_exception(error)
+        self._turns.clear()
+
+    async def finish(self) -> None:
+        """Return when the claim in flight has gone back to where it came from."""
         while self._running is not None:
             await asyncio.shield(self._running)
 
@@ -172,7 +185,7 @@ class Claiming:
 
     def _wait(self, next_due_ms: int | None, at_least_seconds: float = 0.0) -> None:
         """Claim again in a second, or at a time that was told; not at all where nobody wants anything."""
-        if self._is_closed or not self._wants():
+        if self._ended is not None or not self._wants():
             return
         seconds = TICK_SECONDS
         if next_due_ms is not None:
@@ -200,7 +213,6 @@ class Claiming:
                     claimed = await self._claim(asked[0])
                 except NotFoundError as error:
                     self._doubtful = None
-                    self._is_closed = True
                     self._gone(error)
                 except WowEventError as error:
                     backoff_seconds = self._fail(error)

@@ -88,8 +88,7 @@ class _Served:
         if self._is_ended:
             return
         self._is_ended = True
-        for wish in self.claiming.members:
-            wish.fail(error)
+        self.claiming.end(error)
         for consumption in self.consumptions.members:
             consumption.end(error)
         self.consumptions.close()
@@ -99,12 +98,11 @@ class _Served:
         """End all members, and give back what they hold."""
         error = ClosedError("the bus is closed")
         consumptions = self.consumptions.members
-        for wish in self.claiming.members:
-            wish.fail(error)
+        self.claiming.end(error)
         for consumption in consumptions:
             consumption.end(error)
         self.consumptions.close()
-        await self.claiming.close()
+        await self.claiming.finish()
         await asyncio.gather(*[consumption.close() for consumption in consumptions])
         await self.settling.finish()
 
