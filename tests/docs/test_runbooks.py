@@ -14,7 +14,7 @@ import pytest
 
 from tests.architecture.source import product
 from tests.docs.blocks import RUNBOOK, read_blocks
-from tests.docs.test_guide import TEXT, calls, words
+from tests.docs.test_guide import TEXT, calls, log_lines, words
 from tests.http_call import call
 from tests.redis_servers.port import LOOPBACK, unused_port
 from tests.redis_servers.server import RedisServer
@@ -25,6 +25,7 @@ from waooaw.events.errors import EngineUnreachableError, EngineUnsuitableError, 
 from waooaw.events.outages import UnavailableError
 
 RUNBOOK_TEXT: Final = RUNBOOK.read_text("utf-8")
+SUBSCRIPTIONS_TEXT: Final = RUNBOOK.with_name("subscriptions.md").read_text("utf-8")
 
 NOT_OF_REDIS: Final = {"closed", "disabled", "draining", "storage_failed", "unavailable", "writer_unknown"}
 """Codes of the embedded engine, of the process itself, and those that pass between the bus and its engine."""
@@ -134,3 +135,11 @@ def test_every_log_line_of_redis_says_what_to_do() -> None:
 
     assert len(written) > 5
     assert {word for word in written if f"`{word}`" not in RUNBOOK_TEXT} == set()
+
+
+def test_every_log_line_of_subscriptions_says_what_to_do() -> None:
+    """Each log line about subscriptions, deliveries, dead letters and the schedule is in their runbook."""
+    told = {line for line, _ in log_lines() if re.match(r"(subscription|delivery|dead_letter|schedule)\.", line)}
+
+    assert len(told) > 20
+    assert {line for line in told if f"`{line}`" not in SUBSCRIPTIONS_TEXT} == set()
