@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS: Final = 30
 
 
-def call(server: Server, method: str, path: str, members: object = None) -> Any:  # noqa: ANN401 - JSON
+def call(server: Server, method: str, path: str, members: object = None) -> Any:  # noqa: ANN401 - whatever JSON has
     """Return the JSON that one call answers. Raises BenchError where it is refused."""
     connection = http.client.HTTPConnection(HOST, server.port, timeout=_TIMEOUT_SECONDS)
     try:

@@ -77,7 +77,7 @@ class Sweep:
             change.take(number, position, copy)
             change.count("waiting", gone)
 
-    def _fate(self, expires_ms: int, is_there: bool) -> Literal["expired", "overrun"] | None:  # noqa: FBT001 - a fact
+    def _fate(self, expires_ms: int, is_there: bool) -> Literal["expired", "overrun"] | None:  # noqa: FBT001 - the place says it
         if 0 < expires_ms <= self._change.now_ms:
             return "expired"
         return None if is_there else "overrun"
