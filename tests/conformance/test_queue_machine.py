@@ -53,7 +53,7 @@ from waooaw.events.engine.subscription_contract import (
 from waooaw.events.position import BEGINNING, Position
 from waooaw.events.retention import TrimPlan
 
-EXAMPLES: Final = 140
+EXAMPLES: Final = 125
 STEPS: Final = 50
 """Of one example, at most: in all a little over 6,000."""
 

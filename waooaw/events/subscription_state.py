@@ -75,7 +75,7 @@ class QueueDetails:
     leases: tuple[Holding, ...]
     """The leases that lapse first, at most 20."""
     failing: tuple[Holding, ...]
-    """The references that failed at least once and are still tried, by position, at most 20."""
+    """The references that failed at least once and are tried again, by position, at most 20."""
 
 
 DeliveryState = Literal["waiting", "leased", "scheduled", "dead", "settled"]

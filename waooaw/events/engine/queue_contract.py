@@ -182,18 +182,20 @@ class Queues(Protocol):
         """Lease references to members: up to 1,000 in all, in turns over the requests, ended early at 4 MiB of events.
 
         * No more than ``max_in_flight`` are leased at any time, over all replicas. A paused queue gives nothing.
-        * Due ones (lapsed, retries, released, redriven; by the time at which they became due) and fresh ones half and
-          half while both are there; what one half does not use the other gets.
+        * Due ones (lapsed, retries, released, redriven; by the time at which they became due, those of one moment in
+          log order) and fresh ones half and half while both are there: each time the kind that was not taken last,
+          also from claim to claim; what one half does not use the other gets.
         * While a fill is under way or what it made waits, only that is fresh. Then by priority: of fifteen that are
           taken eight are critical, four high, two normal and one low, in turns that go on from claim to claim
           (1 2 1 3 1 2 1 4 1 2 1 3 1 2 1); a priority that has none leaves its turn to the most urgent that has. Within
           one priority in log order.
         * Keyed: in log order; one whose key has a reference leased, scheduled or otherwise not settled is set behind it
-          (still waiting) and comes when that one is settled for good.
+          (still waiting) and comes when that one is settled for good; within the same claim after all else.
         * A lease that lapsed counts as a failure (error ``the lease ended without an outcome``), and its reference is
           handed out at once or goes to the dead letters. An event that expired is not handed out: ``expired``. One that
           the log has no more is ``overrun``, unless the reference carries its copy.
         * What failed once carries a copy of its event from then on, so that it does not pin the log.
+        * A repeated claim may leave out a lease whose event is kept nowhere any more: nobody could work on it.
         """
         ...
 
