@@ -55,7 +55,7 @@ from waooaw.events.retention import TrimPlan
 
 EXAMPLES: Final = 125
 STEPS: Final = 50
-"""Of one example, at most: in all a little over 6,000."""
+"""Of one example, at most: in all about 5,800."""
 
 STEPS_MIN: Final = 5000
 """What must have been done, so that passing means something."""
