@@ -220,7 +220,7 @@ class OperationSocket:
         except WowEventError as error:
             self._refuse(operation_id, error)
         else:
-            self._sink.write(result_frame(operation_id, settled_json(answers)))
+            self._sink.write_soon(result_frame(operation_id, settled_json(answers)))
         finally:
             self._outcomes_in_flight -= len(outcomes)
             if self._room is not None and not self._room.done():
