@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
 import bench.redis.batch_post
+import bench.redis.consume
 import bench.redis.fanout
 import bench.redis.latency
+import bench.redis.many_subscriptions
+import bench.redis.queue_growth
 import bench.redis.single_post
 from bench import batch_post, fanout, idle, latency, results, single_post
 from bench.errors import BenchError
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 
 _RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 _PEERS: Final = (
-    "On Redis it needs redis-server, wrk, and nginx with its nchan module; on Debian and Ubuntu: apt-get install"
-    " redis-server wrk nginx-light libnginx-mod-nchan. A scenario whose peer is missing says so, and the others run."
+    "On Redis it needs redis-server, wrk, nats-server, and nginx with its nchan module; on Debian and Ubuntu: apt-get"
+    " install redis-server wrk nats-server nginx-light libnginx-mod-nchan. A scenario whose peer is missing says so."
 )
 _SECONDS_MAX: Final = 60.0
 _ROUNDS_MAX: Final = 21
@@ -49,6 +52,9 @@ _ENGINES: Final[Mapping[str, Sequence[Scenario]]] = {
         bench.redis.batch_post,
         bench.redis.fanout,
         bench.redis.latency,
+        bench.redis.consume,
+        bench.redis.queue_growth,
+        bench.redis.many_subscriptions,
     ),
 }
 _COMMANDS: Final = {"sqlite": "python -m bench", "redis": "python -m bench --engine redis"}

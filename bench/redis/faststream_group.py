@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ from faststream.redis import RedisBroker, StreamSub
 from bench.server import HOST
 
 _STREAM, _GROUP = "bench:faststream", "group"
-_PUBLISHES: Final = 200
+_PUBLISHES: Final = 50
 """In flight at once; what it takes to publish is not measured."""
 
 
@@ -30,7 +31,9 @@ async def main() -> None:
     parser.add_argument("--count", type=int, required=True)
     given = parser.parse_args()
     events = [json.loads(line) for line in given.events.read_bytes().splitlines()]
-    broker = RedisBroker(f"redis://{HOST}:{given.port}/0", logger=None)
+    quiet = logging.getLogger(__name__)
+    quiet.setLevel(logging.WARNING)
+    broker = RedisBroker(f"redis://{HOST}:{given.port}/0", logger=quiet)
     handled, done = 0, asyncio.Event()
 
     @broker.subscriber(stream=StreamSub(_STREAM, group=_GROUP, consumer="member"))
