@@ -70,6 +70,7 @@ RIVAL_EVENTS: Final = Parameter("FAULT_RIVAL_EVENTS", 2000, 40_000, "events that
 RIVAL_KILLS: Final = Parameter("FAULT_RIVAL_KILLS", 4, 100, "processes of these members killed")
 POISON_EVENTS: Final = Parameter("FAULT_POISON_EVENTS", 1000, 10_000, "events of which one in ten is poison")
 POISON_RATE: Final = Parameter("FAULT_POISON_RATE", 500, 1000, "of these a second")
+POISON_ROUNDS: Final = Parameter("FAULT_POISON_ROUNDS", 1, 5, "parts of them, in turns with as many without poison")
 CREDIT_EVENTS: Final = Parameter("FAULT_CREDIT_EVENTS", 50, 1000, "events that one member holds at a time")
 CREDIT_LEASE_SECONDS: Final = Parameter("FAULT_CREDIT_LEASE", 1, 30, "the lease under which it holds them")
 CREDIT_TAKEN: Final = Parameter("FAULT_CREDIT_TAKEN", 30, 180, "events that it takes, a slow one after the other")

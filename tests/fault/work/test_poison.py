@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.fault.conftest import Report
-from tests.fault.parameters import POISON_EVENTS, POISON_RATE, is_long
+from tests.fault.parameters import POISON_EVENTS, POISON_RATE, POISON_ROUNDS, is_long
 from tests.fault.waiting import until
 from tests.fault.work.findings import WorkFindings
 from tests.fault.work.workplace import all_done, counts_of, dead_of, definition, workplace
@@ -76,8 +76,8 @@ async def at_work(bus: Bus, handlers: Handlers) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def publish_paced(bus: Bus, name_of: Callable[[int], str]) -> dict[str, float]:
-    """Publish at the rate; return when each event was due to be published (monotonic)."""
+async def publish_paced(bus: Bus, numbers: range, name_of: Callable[[int], str]) -> dict[str, float]:
+    """Publish events at the rate; return when each event was due to be published (monotonic)."""
     published: dict[str, float] = {}
 
     async def publish(names: list[str]) -> None:
@@ -86,22 +86,46 @@ async def publish_paced(bus: Bus, name_of: Callable[[int], str]) -> dict[str, fl
 
     due = time.monotonic()
     async with asyncio.TaskGroup() as publishing:
-        for start in range(0, POISON_EVENTS.count, BATCH):
+        for start in range(0, len(numbers), BATCH):
             await asyncio.sleep(due - time.monotonic())
-            names = [name_of(number) for number in range(start, start + BATCH)]
+            names = [name_of(number) for number in numbers[start : start + BATCH]]
             published |= dict.fromkeys(names, due)
             publishing.create_task(publish(names))
             due += BATCH / POISON_RATE.value
     return published
 
 
-async def p99_of_good(bus: Bus, handlers: Handlers, name_of: Callable[[int], str]) -> tuple[float, set[str]]:
-    """Publish, wait until all is settled; return the p99 of the good in seconds, and all ids."""
-    published = await publish_paced(bus, name_of)
+async def p99_of_good(bus: Bus, handlers: Handlers, numbers: range, name_of: Callable[[int], str]) -> float:
+    """Publish, wait until all is settled; return the p99 of the good in seconds."""
+    published = await publish_paced(bus, numbers, name_of)
     await all_done(bus, [NAME], 30.0)
     good = [name for name in published if not name.startswith("poison")]
     waits = sorted(handlers.handled[name] - published[name] for name in good)
-    return waits[len(waits) * 99 // 100], set(published)
+    return waits[len(waits) * 99 // 100]
+
+
+def pure_name(number: int) -> str:
+    """Return the id of an event among good ones."""
+    return f"pure-{number}"
+
+
+def mixed_name(number: int) -> str:
+    """Return the id of an event, of which one in ten is poison."""
+    return f"mixed-{number}" if number % POISON_SHARE else f"poison-{number}"
+
+
+async def measure(bus: Bus, handlers: Handlers) -> tuple[float, float]:
+    """Return the p99 of good events in seconds, alone and among poison: each in the quietest of its rounds.
+
+    Both are measured in turns, so that what else the machine does meets both.
+    """
+    size = POISON_EVENTS.count // POISON_ROUNDS.count
+    rounds = [range(start, start + size) for start in range(0, POISON_EVENTS.count, size)]
+    both = [
+        (await p99_of_good(bus, handlers, numbers, pure_name), await p99_of_good(bus, handlers, numbers, mixed_name))
+        for numbers in rounds
+    ]
+    return min(pure for pure, _ in both), min(mixed for _, mixed in both)
 
 
 async def test_poison_holds_nobody_up_and_comes_back_as_asked(
@@ -113,11 +137,8 @@ async def test_poison_holds_nobody_up_and_comes_back_as_asked(
         subscription = place.bus.subscription(NAME)
         await subscription.put(definition(lease_seconds=30.0, max_attempts=MAX_ATTEMPTS))
         async with at_work(place.bus, handlers):
-            pure, _ = await p99_of_good(place.bus, handlers, lambda number: f"pure-{number}")
-            mixed, names = await p99_of_good(
-                place.bus, handlers, lambda number: f"{'mixed' if number % POISON_SHARE else 'poison'}-{number}"
-            )
-            poison = {name for name in names if name.startswith("poison")}
+            pure, mixed = await measure(place.bus, handlers)
+            poison = {f"poison-{number}" for number in range(0, POISON_EVENTS.count, POISON_SHARE)}
             assert handlers.failures == dict.fromkeys(poison, MAX_ATTEMPTS)
             assert await dead_of(place.bus, NAME) == dict.fromkeys(poison, ("max_attempts", MAX_ATTEMPTS))
 
