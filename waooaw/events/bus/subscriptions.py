@@ -15,7 +15,7 @@ from waooaw.events.delivery_attributes import NORMAL, delivery_attributes_of
 from waooaw.events.engine.subscription_contract import DeleteSubscription, PauseSubscription, PutSubscription, Rules
 from waooaw.events.errors import InvalidParameterError, NotFoundError, Violation
 from waooaw.events.position import BEGINNING, END, position_milliseconds
-from waooaw.events.subscription import check_name
+from waooaw.events.subscription import check_definition, check_name
 from waooaw.events.subscription_state import DeliveryReport, SubscriptionInfo
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class Subscriptions:
         `InvalidRequestError` kinds, `SubscriptionExistsError`, `OrderingFixedError`, `TooManySubscriptionsError`.
         """
         check_name(name)
+        check_definition(definition)
         start = parse_bound(self._bus, definition.start)
         before = self._routes.known.get(name)
         changed = await self._changes.make(
