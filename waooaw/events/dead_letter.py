@@ -55,7 +55,10 @@ class DeadLetterFilter:
 
     @staticmethod
     def _finds(text: str, letter: DeadLetter) -> bool:
-        return text in letter.last_error.casefold() or text in letter.stored.body.decode().casefold()
+        if text in letter.last_error.casefold():
+            return True
+        spelled_alike = msgspec.json.encode(msgspec.json.decode(letter.stored.body))  # escapes are a publisher's choice
+        return text in spelled_alike.decode().casefold()
 
 
 @dataclass(frozen=True, slots=True)
