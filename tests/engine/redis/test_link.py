@@ -97,6 +97,17 @@ async def test_a_broken_link_takes_nothing_more(port: int) -> None:
     assert refused.value.outcome == "not_stored"
 
 
+async def test_a_connection_that_ended_unnoticed_takes_nothing_more(port: int) -> None:
+    """What is asked after the end of a connection and before its reader's notice breaks the link, and is told so."""
+    async with linked(port) as link:
+        link._connection._writer.transport.abort()  # type: ignore[union-attr]  # noqa: SLF001 - as a reset does it
+        answer = link.send("PING", timeout_seconds=SECONDS)
+
+        assert link.is_broken
+        with pytest.raises(EngineUnavailableError):
+            await answer
+
+
 async def test_a_connection_that_redis_ends_breaks_the_link(port: int) -> None:
     """CLIENT KILL is noticed at once, and those who wait learn that their outcome is unknown."""
     async with connected(port) as other, linked(port) as link:

@@ -32,8 +32,16 @@ Argument = str | bytes | int
 
 
 def write_command(connection: Connection, arguments: tuple[Argument, ...]) -> None:
-    """Send a command without waiting: redis-py's own way closes the connection when that wait is cancelled."""
-    connection._writer.write(hiredis.pack_command(arguments))  # type: ignore[union-attr, arg-type]  # noqa: SLF001
+    """Send a command without waiting: redis-py's own way closes the connection when that wait is cancelled.
+
+    Raises ConnectionResetError where the connection has ended and its reader is yet to be told: of a write to such a
+    one asyncio says nothing, and uvloop raises a RuntimeError.
+    """
+    writer = connection._writer  # noqa: SLF001 - redis-py has no public way to write alone
+    if writer is None or writer.transport.is_closing():
+        message = "the connection is closed"
+        raise ConnectionResetError(message)
+    writer.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]
 
 
 class Link:
@@ -61,7 +69,11 @@ class Link:
             raise type(reason)(reason.detail)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append((answer, self._loop.time() + timeout_seconds))
-        write_command(self._connection, arguments)
+        try:
+            write_command(self._connection, arguments)
+        except ConnectionResetError as error:
+            self._break(connection_failure(error, self.where))
+            return answer
         if self._timer is None:
             self._timer = self._loop.call_at(self._waiting[0][1], self._check)
         return answer
@@ -133,7 +145,7 @@ class Link:
         if self._timer is not None:
             self._timer.cancel()
         self._reader.cancel()
-        writer = self._connection._writer  # noqa: SLF001 - as above
+        writer = self._connection._writer  # noqa: SLF001 - as in `write_command`
         if writer is not None:
             writer.transport.abort()
         while self._waiting:

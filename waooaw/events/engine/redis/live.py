@@ -81,7 +81,10 @@ class LiveSubscription:
         connection = await self._connector.connect(node, timeout_seconds=CONNECT_SECONDS)
         watch = _Watch(connection, lambda: self._is_elsewhere(node))
         try:
-            write_command(connection, (self._command, self._channel))
+            try:
+                write_command(connection, (self._command, self._channel))
+            except ConnectionResetError as error:
+                raise connection_failure(error, str(node)) from None
             while True:
                 await self._take(await self._next(connection, node, watch))
         finally:
@@ -134,7 +137,7 @@ class _Watch:
 
     def _look(self) -> None:
         writer = self._connection._writer  # noqa: SLF001 - as in `Link`
-        if writer is None:
+        if writer is None or writer.transport.is_closing():
             return
         if self._loop.time() - self._heard_at > SILENCE_SECONDS or self._is_elsewhere():
             writer.transport.abort()
