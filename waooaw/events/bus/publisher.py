@@ -284,7 +284,7 @@ class Publisher:
             self._sequence + 1,
             version,
             entries,
-            **({"references": references} if references else {}),  # TEMPORARY until the engines have it
+            references=references,
             patience_seconds=self._patience_seconds(deadline),
         )
         self._sequence += 1

@@ -203,7 +203,7 @@ class Schedule:
 
     async def run(self) -> None:
         """Publish what is due, until cancelled. A store that is away is tried again."""
-        while hasattr(self._engine, "due_events"):  # TEMPORARY until the engines have it
+        while True:
             due_ms = None
             try:
                 due_ms = await self.publish_due()

@@ -82,8 +82,7 @@ class SubscriptionRoutes:
 
     def open(self, stack: AsyncExitStack) -> None:
         """Follow the engine's wakes until the stack is left."""
-        if hasattr(self._engine, "listen_to_wakes"):  # TEMPORARY
-            stack.push_async_callback(self._close, self._engine.listen_to_wakes(self._bus, self._wake))
+        stack.push_async_callback(self._close, self._engine.listen_to_wakes(self._bus, self._wake))
 
     async def _close(self, stop_listening: Callable[[], None]) -> None:
         stop_listening()
@@ -114,9 +113,6 @@ class SubscriptionRoutes:
 
         Raises `UnavailableError` kinds; memory stays as it was.
         """
-        if not hasattr(self._engine, "routes"):  # TEMPORARY until the engines have it
-            self.version = "0"
-            return
         wanted = self._begun + 1
         async with self._refreshing:
             if self._succeeded >= wanted:
