@@ -17,3 +17,8 @@ async def until(condition: Callable[[], bool], what: str, seconds_max: float = W
     while not condition():
         assert time.monotonic() < deadline, f"no {what} within {seconds_max:g} s"
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def lasting(seconds: float) -> None:
+    """Take a time, as work does and as a life lasts: part of the load, and no wait for anything to have happened."""
+    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)

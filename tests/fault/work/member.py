@@ -14,6 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
+from tests.fault.waiting import lasting
 from tests.fault.work.decisions import decide
 from waooaw.events import connect
 from waooaw.events.errors import StaleTokenError, WowEventError
@@ -55,7 +56,7 @@ async def handle(consumer: Consumer, delivery: Delivery, journal: Journal) -> No
     """Work on one delivery, and settle it."""
     event_id, serial, attempt = str(delivery.event.id), next(_serials), delivery.attempt
     journal.note("begin", serial, event_id, attempt)
-    await asyncio.sleep(HANDLING_SECONDS)
+    await lasting(HANDLING_SECONDS)
     decision = decide(event_id, attempt)
     journal.note("settle", serial, event_id, attempt, decision)
     try:

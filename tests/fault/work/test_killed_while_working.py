@@ -54,7 +54,7 @@ async def kill_at_random(place: Workplace, crew: Crew, chance: random.Random, pu
     plan = PLANS["sqlite" if place.server is None else "redis"]
     moments = sorted(chance.uniform(0.05, 0.85) for _ in range(WORK_KILLS.count))
     for number, moment in enumerate(moments):
-        await until(lambda: published.count >= moment * WORK_EVENTS.value, "more events published", 120.0)  # noqa: B023
+        await until(lambda: published.count >= moment * WORK_EVENTS.value, "more events published", 120.0)  # noqa: B023 - awaited here
         await kill_one(place, crew, chance, plan[number % len(plan)])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.fault.conftest import Report
 from tests.fault.parameters import MADE_SUBSCRIPTIONS
+from tests.fault.waiting import lasting
 from tests.fault.work.findings import WorkFindings
 from tests.fault.work.workplace import counts_of, definition, workplace
 from waooaw.events import Event, Receipt, connect
@@ -64,7 +65,7 @@ async def live(bus: Bus, name: str, publishing: Publishing, chance: random.Rando
     subscription = bus.subscription(name)
     await subscription.put(definition())
     made = time.monotonic()
-    await asyncio.sleep(chance.uniform(0, LIFE_SECONDS))
+    await lasting(chance.uniform(0, LIFE_SECONDS))
     asked = time.monotonic()
     got: list[str] = []
     while page := (await subscription.claim(limit=CLAIM_MAX)).deliveries:

@@ -46,7 +46,7 @@ async def test_no_event_and_no_key_is_in_two_hands(
         async with crew, asyncio.TaskGroup() as tasks:
             tasks.create_task(publish(place.bus, RIVAL_EVENTS.count, keys=KEYS, rate=WORK_RATE.value, into=published))
             for moment in sorted(chance.uniform(0.2, 0.95) for _ in range(RIVAL_KILLS.count)):
-                await until(lambda: published.count >= moment * RIVAL_EVENTS.value, "more published", 120.0)  # noqa: B023
+                await until(lambda: published.count >= moment * RIVAL_EVENTS.value, "more published", 120.0)  # noqa: B023 - awaited here
                 await crew.replace(chance.choice(crew.names))
             await until(lambda: published.count >= RIVAL_EVENTS.count, "all published", 60.0)
             await all_done(place.bus, names, 60.0)

@@ -41,7 +41,7 @@ def write_command(connection: Connection, arguments: tuple[Argument, ...]) -> No
     if writer is None or writer.transport.is_closing():
         message = "the connection is closed"
         raise ConnectionResetError(message)
-    writer.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]
+    writer.write(hiredis.pack_command(arguments))  # type: ignore[arg-type]  # its stub has one argument
 
 
 class Link:
