@@ -36,7 +36,7 @@ class Crew:
         self._numbers = itertools.count()
         self._living: dict[str, Process] = {}
         self.kills: dict[str, float] = {}
-        """When each killed process ended (monotonic)."""
+        """When each process was killed (monotonic)."""
 
     async def __aenter__(self) -> Self:
         """Start them."""
@@ -70,9 +70,9 @@ class Crew:
         """Kill a process (SIGKILL) and so all its members."""
         process = self._living.pop(name)
         assert process.returncode is None, self._errors(name).read_text("utf-8")
+        self.kills[name] = time.monotonic()  # not after the wait: what it held goes back while that takes its time
         process.kill()
         await process.wait()
-        self.kills[name] = time.monotonic()
 
     async def replace(self, name: str) -> None:
         """Kill a process and start another."""

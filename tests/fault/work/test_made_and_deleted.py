@@ -22,7 +22,8 @@ MADE_PER_SECOND = 50
 LIFE_SECONDS = 0.3
 PUBLISHERS = 3
 PAUSE_SECONDS = 0.005
-SHARE_WITH_EVENTS_MIN = 0.9
+SHARE_WITH_EVENTS_MIN = 0.5
+"""Of the subscriptions: those that an event was due to, so that it could have been missed."""
 
 
 @dataclass(slots=True)
