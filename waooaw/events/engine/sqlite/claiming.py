@@ -46,8 +46,9 @@ class _Reference(NamedTuple):
 class _Front:
     """The front of one list, read page by page as it is taken from."""
 
-    def __init__(self, read: Callable[[_Reference | None], list[_Reference]]) -> None:
+    def __init__(self, read: Callable[[_Reference | None, int], list[_Reference]], page_rows: int) -> None:
         self._read = read
+        self._page_rows = page_rows
         self._page: list[_Reference] = []
         self._index = 0
         self._is_whole = False
@@ -56,8 +57,8 @@ class _Front:
     def peek(self) -> _Reference | None:
         """Return the first reference; None where there is none."""
         if self._index == len(self._page) and not self._is_whole:
-            self._page, self._index = self._read(self._last), 0
-            self._is_whole = len(self._page) < PAGE_ROWS
+            self._page, self._index = self._read(self._last, self._page_rows), 0
+            self._is_whole = len(self._page) < self._page_rows
             if self._page:
                 self._last = self._page[-1]
         return self._page[self._index] if self._index < len(self._page) else None
@@ -108,9 +109,10 @@ class Claim:
     async def _round(self) -> None:
         self._keys.clear()
         was_filling = self._queue.is_filling
-        due = {state: _Front(self._held_reader(state)) for state in (LEASED, SCHEDULED, WAITING)}
+        page_rows = min(self._left + 1, PAGE_ROWS)
+        due = {state: _Front(self._held_reader(state), page_rows) for state in (LEASED, SCHEDULED, WAITING)}
         lists = (FILL_LIST,) if self._queue.is_filling else PRIORITIES
-        fresh = {number: _Front(self._fresh_reader(number)) for number in lists}
+        fresh = {number: _Front(self._fresh_reader(number), page_rows) for number in lists}
         while self._is_open:
             is_full = self._in_flight_left <= 0
             front_of_due = _first_due(due, lapsed_only=is_full)
@@ -130,10 +132,10 @@ class Claim:
         self._left_fill = was_filling and not self._queue.is_filling
 
     def _first_fresh(self, fresh: dict[int, _Front]) -> _Front | None:
-        filled = [number for number, front in fresh.items() if front.peek() is not None]
-        if not filled:
+        _drop_empty(fresh)
+        if not fresh:
             return None
-        return fresh[filled[0] if filled[0] == FILL_LIST else priority_of_turn(self._queue.turn, filled)]
+        return fresh[FILL_LIST if FILL_LIST in fresh else priority_of_turn(self._queue.turn, fresh)]
 
     # One reference ----------------------------------------------------------------------------------------------------
 
@@ -219,24 +221,24 @@ class Claim:
 
     # Reading ----------------------------------------------------------------------------------------------------------
 
-    def _held_reader(self, state: int) -> Callable[[_Reference | None], list[_Reference]]:
+    def _held_reader(self, state: int) -> Callable[[_Reference | None, int], list[_Reference]]:
         statement, change = self._change.sql(sql.HELD_PAGE), self._change
 
-        def read(last: _Reference | None) -> list[_Reference]:
+        def read(last: _Reference | None, rows_max: int) -> list[_Reference]:
             after = (-1, -1, -1) if last is None else (last.held.at_ms, last.held.position, last.held.copy)
             rows = change.connection.execute(
-                statement, (change.queue.number, state, change.now_ms, *after, PAGE_ROWS)
+                statement, (change.queue.number, state, change.now_ms, *after, rows_max)
             ).fetchall()
             return [_Reference(Held(*row[:15]), _event(Position(row[2]), row[15:]), None) for row in rows]
 
         return read
 
-    def _fresh_reader(self, number: int) -> Callable[[_Reference | None], list[_Reference]]:
+    def _fresh_reader(self, number: int) -> Callable[[_Reference | None, int], list[_Reference]]:
         statement, change, queue = self._change.sql(sql.FRESH_PAGE), self._change, self._change.queue.number
 
-        def read(last: _Reference | None) -> list[_Reference]:
+        def read(last: _Reference | None, rows_max: int) -> list[_Reference]:
             after = (-1, -1) if last is None else (last.held.position, last.held.copy)
-            rows = change.connection.execute(statement, (queue, number, *after, PAGE_ROWS)).fetchall()
+            rows = change.connection.execute(statement, (queue, number, *after, rows_max)).fetchall()
             return [
                 _Reference(
                     Held(queue, 0, Position(position), copy, WAITING, change.now_ms, key, expires_ms),
@@ -271,9 +273,16 @@ def _event(position: Position, content: Sequence[Any]) -> StoredEvent | None:
     return None if body is None else StoredEvent(position, type_, source, correlationid, body)
 
 
+def _drop_empty(fronts: dict[int, _Front]) -> None:
+    """Look no more at lists of which nothing is left: for each reference, all that may be there are looked at."""
+    for number in [number for number, front in fronts.items() if front.peek() is None]:
+        del fronts[number]
+
+
 def _first_due(due: dict[int, _Front], *, lapsed_only: bool) -> _Front | None:
     """Return the front whose first reference became due first."""
-    fronts = [due[LEASED]] if lapsed_only else due.values()
+    _drop_empty(due)
+    fronts = [front for state, front in due.items() if state == LEASED or not lapsed_only]
     found = [
         (first.held.at_ms, first.held.position, first.held.copy, front) for front in fronts if (first := front.peek())
     ]
