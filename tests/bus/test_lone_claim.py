@@ -60,6 +60,23 @@ async def test_any_replica_repeats_an_answer(desk: Desk) -> None:
     assert results == [None, None]
 
 
+async def test_a_key_with_another_wish_is_another_call(desk: Desk) -> None:
+    """A key that is used again for something else is never answered with what the first call got, at any replica."""
+    await desk.subscribe()
+    await desk.publish(4)
+    first = await claim(desk, 2, key="a")
+    second = await claim(desk, 1, key="a")
+    held = outcomes("ack", *first.deliveries, *second.deliveries)
+
+    async with desk.replica() as other:
+        results = await desk.bus.deliveries.settle(NAME, held[:1], idempotency_key="b")
+        others = await other.deliveries.settle(NAME, held[1:], idempotency_key="b")
+
+    assert [delivery.event.data for delivery in first.deliveries + second.deliveries] == [0, 1, 2]
+    assert results + others == [None, None, None]
+    assert (await desk.counts()).acked == 3
+
+
 async def test_claims_with_keys_take_turns_while_they_wait(desk: Desk) -> None:
     """A hundred that wait for nothing make one claim a second together; events for all of them reach them at once."""
     await desk.subscribe()

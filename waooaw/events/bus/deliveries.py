@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from hashlib import blake2b
 from itertools import count
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from waooaw.events.bus.claim_wait import ClaimWait
 from waooaw.events.bus.claiming import Claiming
@@ -21,6 +24,7 @@ from waooaw.events.bus.served_queue import ServedQueue
 from waooaw.events.bus.settling import Settling
 from waooaw.events.delivery import CLAIM_MAX, MEMBER_LENGTH_MAX, ClaimedDeliveries
 from waooaw.events.engine.contract import Frame
+from waooaw.events.engine.queue_contract import KEY_CLAIMER
 from waooaw.events.errors import ClosedError, InvalidParameterError, NotFoundError, Violation
 from waooaw.events.pattern import PatternMemo
 
@@ -167,8 +171,8 @@ class Deliveries:
     ) -> ClaimedDeliveries:
         """Lease up to ``limit`` events, waiting up to ``wait_seconds`` for the first.
 
-        With a key, the same call again within an hour gets the same answer, from any replica. Without, cancelling the
-        call gives back what it would have got. Raises `NotFoundError`, and `UnavailableError` kinds.
+        With a key, the same call again within ten minutes gets the same answer, from any replica. Without, cancelling
+        the call gives back what it would have got. Raises `NotFoundError`, and `UnavailableError` kinds.
         """
         _check_number("max", limit, 1, CLAIM_MAX)
         _check_number("wait_seconds", wait_seconds, 0, WAIT_SECONDS_MAX)
@@ -187,7 +191,7 @@ class Deliveries:
         self, served: _Served, limit: int, wait_seconds: float, member: str, key: str | None
     ) -> ClaimedDeliveries:
         if key is not None:
-            return await served.alone.claim(member, limit, wait_seconds, claimer=f"key:{key}")
+            return await served.alone.claim(member, limit, wait_seconds, claimer=_claimer(key, member, limit))
         wait = ClaimWait(member, limit, waits=wait_seconds > 0)
         served.claiming.add(wait)
 
@@ -217,7 +221,7 @@ class Deliveries:
         _check_number("outcomes", len(settlements), 0, CLAIM_MAX)
         served = await self._find_served(name)
         if idempotency_key is not None:
-            return await served.settling.settle_alone(settlements, f"key:{idempotency_key}")
+            return await served.settling.settle_alone(settlements, _claimer(idempotency_key, *settlements))
         return await served.settling.settle(settlements)
 
     def consume(
@@ -333,6 +337,15 @@ class Deliveries:
         self._stirring = None
         for served in self._served.values():
             served.claiming.stir()
+
+
+def _claimer(key: str, *asked: object) -> str:
+    """Return the claimer of a call with a key.
+
+    The key with another wish is another call, and is not told what the first one got: "ok" for what was never settled
+    would be a lie.
+    """
+    return f"{KEY_CLAIMER}{blake2b(msgspec.json.encode(asked), digest_size=8).hexdigest()}.{key}"
 
 
 def _check_number(name: str, value: float, low: float, high: float) -> None:
