@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TypedDict, Unpack
 
+import msgspec
+
 from tests.conformance.engines import BUS, Writer
 from tests.event_samples import entries
 from waooaw.events.dead_letter import DeadLetter
@@ -224,7 +226,7 @@ class Queue:
 
 def request(lease: Lease, outcome: Outcome = "ack", **said: Unpack[Said]) -> SettleRequest:
     """Return the request that settles a lease."""
-    return replace(SettleRequest(lease.reference, lease.nonce, outcome), **said)
+    return msgspec.structs.replace(SettleRequest(lease.reference, lease.nonce, outcome), **said)
 
 
 def route(entries: Sequence[Entry], *queues: Queue) -> list[RouteSet]:

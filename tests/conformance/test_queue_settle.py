@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Unpack
 
+import msgspec
 import pytest
 
 from tests.conformance.engines import EngineUnderTest
@@ -227,9 +228,9 @@ async def test_a_stale_token_changes_nothing(engine: Engine, outcome: Outcome) -
 
     settled = await queue.settle(
         request(done, outcome),
-        replace(request(held, outcome), nonce="0123456789abcdef"),
-        replace(request(held, outcome), reference="1-0"),
-        replace(request(held, outcome), reference=f"{held.reference}~7"),
+        msgspec.structs.replace(request(held, outcome), nonce="0123456789abcdef"),
+        msgspec.structs.replace(request(held, outcome), reference="1-0"),
+        msgspec.structs.replace(request(held, outcome), reference=f"{held.reference}~7"),
     )
 
     assert settled == Settled((0, 0, 0, 0))

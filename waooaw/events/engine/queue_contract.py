@@ -19,24 +19,31 @@ Common to all methods: as in `waooaw.events.engine.contract`; besides:
 * An unknown incarnation raises `NotFoundError`: the subscription was deleted, also where its name is used again.
 * ``claimer`` and ``sequence`` are to `claim` and `settle` what writer and sequence are to an append: the last sequence
   again gives the same answer and changes nothing, an older one raises `SupersededError`. Each kind of call, each queue
-  and each claimer have a sequence of their own, which need not be registered, and are remembered for an hour. One call
+  and each claimer have a sequence of their own, which need not be registered, and are remembered for an hour; those
+  whose claimer begins with `KEY_CLAIMER` for ten minutes at least, for each is a claimer of one call or a few. One call
   in flight under one claimer; where an answer is lost the engine asks again until ``patience_seconds`` are over.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from waooaw.events.delivery import Outcome
+from waooaw.events.event import StoredEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from waooaw.events.dead_letter import DeadLetter
-    from waooaw.events.delivery import Outcome
-    from waooaw.events.event import StoredEvent
     from waooaw.events.position import Position
     from waooaw.events.retry import DeadReason
     from waooaw.events.subscription_state import DeliveryState, QueueDetails, QueueState
+
+KEY_CLAIMER: Final = "key:"
+"""What a claimer begins with that is a client's ``Idempotency-Key``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,7 @@ class FillItem:
     expires_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """One reference handed out. ``request`` is the index of the request in the claim that it answers."""
 
     request: int
@@ -136,8 +142,7 @@ class Claimed:
     moves: Moves = Moves()
 
 
-@dataclass(frozen=True, slots=True)
-class SettleRequest:
+class SettleRequest(msgspec.Struct, frozen=True, gc=False):
     """One outcome. ``delay_seconds``: see `waooaw.events.delivery.Settlement`. ``chance`` (0 to 1) is the jitter."""
 
     reference: str

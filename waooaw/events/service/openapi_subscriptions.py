@@ -31,7 +31,7 @@ _NAME: Final[Operation] = {
 _KEY: Final[Operation] = header(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX, "pattern": "^[ -~]+$"},
-    "The same call again with this key, within an hour and at any replica, gets the same answer.",
+    "The same call again with this key, within ten minutes and at any replica, gets the same answer.",
 )
 _AFTER: Final = query("after", {"type": "string"}, "The next of another page.")
 _LIMIT: Final = query("limit", {"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": 100}, "Of a page.")

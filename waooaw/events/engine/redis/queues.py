@@ -10,7 +10,7 @@ from hashlib import shake_128
 from typing import TYPE_CHECKING, Any, Final
 
 from waooaw.events.delivery import CLAIM_MAX
-from waooaw.events.engine.queue_contract import Claimed, Moves, Settled
+from waooaw.events.engine.queue_contract import KEY_CLAIMER, Claimed, Moves, Settled
 from waooaw.events.engine.redis import script
 from waooaw.events.engine.redis.asking import Attempt
 from waooaw.events.engine.redis.queue_spelling import (
@@ -40,6 +40,9 @@ CLAIM_BYTES_MAX: Final = 4 * 1024 * 1024
 
 ANSWER_SECONDS: Final = 3600
 """How long what a claimer was answered is kept for the case that it asks again."""
+
+KEY_ANSWER_SECONDS: Final = 600
+"""The same where the claimer is a client's key: one more for each call. An hour of them is most of a busy store."""
 
 CALL_SECONDS: Final = 5.0
 """How long a call may take that nobody gave a patience for, the wait for a connection included."""
@@ -73,7 +76,7 @@ class RedisQueues:
             sequence,
             self._bus.options.now_us(),
             CLAIM_BYTES_MAX,
-            ANSWER_SECONDS,
+            _answer_seconds(claimer),
             shake_128(seed).hexdigest(NONCE_BYTES * wished),
         ]
         for request in requests:
@@ -95,7 +98,7 @@ class RedisQueues:
         arguments = (
             sequence,
             options.now_us(),
-            ANSWER_SECONDS,
+            _answer_seconds(claimer),
             options.publish_command,
             self._bus.keys.live,
             incarnation,
@@ -178,6 +181,10 @@ class RedisQueues:
 
     def _keys_of(self, incarnations: Sequence[str]) -> list[str]:
         return self._bus.keys.of_queues(incarnations)
+
+
+def _answer_seconds(claimer: str) -> int:
+    return KEY_ANSWER_SECONDS if claimer.startswith(KEY_CLAIMER) else ANSWER_SECONDS
 
 
 def deleted() -> NotFoundError:
