@@ -58,7 +58,7 @@ def test_dead_letters_are_destroyed_with_a_yes_only(service: ServiceProcess) -> 
     assert (unsure.returncode, unsure.stdout) == (2, "")
     assert "2 dead letters" in unsure.stderr
     assert "--yes" in unsure.stderr
-    assert (done.returncode, done.stdout) == (0, f"1 dead letters of {name} are destroyed\n")
+    assert (done.returncode, done.stdout) == (0, f"1 dead letter of {name} is destroyed\n")
     assert counts(service, name)["dead"] == 1
     missing = run("dlq", "list", unique_name(), url=service.url)
     assert (missing.returncode, missing.stderr.count("\n")) == (1, 1)

@@ -170,6 +170,7 @@ BAD_REDRIVES: Final[list[tuple[bytes, Refusal]]] = [
     (redriving(**{"from": 1}), Refusal(400, "invalid_parameter", "#/from")),
     (redriving(text=["a"]), Refusal(400, "invalid_parameter", "#/text")),
     (redriving(dry_run="yes"), Refusal(400, "invalid_parameter", "#/dry_run")),
+    (redriving(rate=0.0009), Refusal(400, "invalid_parameter", "#/rate")),
     (redriving(rate=0), Refusal(400, "invalid_parameter", "#/rate")),
     (redriving(rate=1e9), Refusal(400, "invalid_parameter", "#/rate")),
     (redriving(rate=True), Refusal(400, "invalid_parameter", "#/rate")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,6 +12,9 @@ from waooaw.events.retry import DeadReason
 
 if TYPE_CHECKING:
     from waooaw.events.pattern import PatternSet
+
+REDRIVE_RATE: Final = (0.001, 100_000.0)
+"""The slowest and the fastest redrive, in dead letters a second."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

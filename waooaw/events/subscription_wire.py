@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
     from waooaw.events.position import Position
 
+TOLD: Final = frozenset(
+    (
+        *("name", "incarnation", "state", "created", "receives", "receives_after", "counts", "oldest_waiting"),
+        *("oldest_waiting_seconds", "oldest_dead", "oldest_dead_seconds", "claimed", "fill"),
+        *("leases", "failing", "oldest", "last_errors", "suspected_poison", "members"),
+    )
+)
+"""What a service tells of a subscription besides its definition, details included: no definition has these."""
+
 _COUNTS: Final = Counts.__struct_fields__
 _FIELDS: Final = tuple(field.name for field in fields(SubscriptionDefinition) if field.name not in {"start", "retry"})
 _RETRY_FIELDS: Final = tuple(field.name for field in fields(RetryPolicy))

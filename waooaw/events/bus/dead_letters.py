@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from waooaw.events.dead_letter import DeadLetterPage, RedriveResult
+from waooaw.events.dead_letter import REDRIVE_RATE, DeadLetterPage, RedriveResult
 from waooaw.events.errors import ConfirmationRequiredError, InvalidParameterError, NotFoundError, Violation
 
 if TYPE_CHECKING:
@@ -38,9 +38,6 @@ READ_LETTERS: Final = 100
 
 MOVED_MAX: Final = 1000
 """Moved in one step of the engine."""
-
-RATE: Final = (0.001, 100_000.0)
-"""The slowest and the fastest redrive, in dead letters a second."""
 
 CONFIRM_SECONDS: Final = 60
 
@@ -130,8 +127,9 @@ class DeadLetters:
         The rate is kept by the times at which they become due, over all members; the call returns at once. Interrupted,
         it leaves the rest as it was. Raises `NotFoundError`, `InvalidParameterError`, and `UnavailableError` kinds.
         """
-        if rate is not None and not RATE[0] <= rate <= RATE[1]:
-            raise _invalid("rate", f"must be between {RATE[0]:g} and {RATE[1]:g} a second, not {rate:g}")
+        least, most = REDRIVE_RATE
+        if rate is not None and not least <= rate <= most:
+            raise _invalid("rate", f"must be a number from {least:g} to {most:,.0f}, or null")
         known = await self._subscriptions.find(name)
         ids = await self._find(known, which)
         if dry_run:
@@ -161,7 +159,8 @@ class DeadLetters:
         if not self._is_confirmed(known, which, confirm):
             count = len(await self._find(known, which))
             detail = (
-                f"this destroys {count} dead letters of {name} for good: repeat the call with the token within 60 s"
+                f"this destroys {count:,} {'dead letter' if count == 1 else 'dead letters'} of {name} for good: "
+                f"repeat the call with the token within {CONFIRM_SECONDS} s"
             )
             expiry = self._clock.now_ms() // 1000 + CONFIRM_SECONDS
             raise ConfirmationRequiredError(detail, count=count, confirm=_confirmation(known, which, expiry))

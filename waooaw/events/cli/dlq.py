@@ -12,9 +12,9 @@ from waooaw.events.cli.commands import complain
 from waooaw.events.cli.event_line import event_line
 from waooaw.events.cli.rows import write_facts, write_json, write_table
 from waooaw.events.cli.service_address import bus_option, reached, url_option
-from waooaw.events.cli.sub import confirm
+from waooaw.events.cli.sub import confirm, letter_count
 from waooaw.events.cli.time_parameter import TimeParameter
-from waooaw.events.dead_letter import DeadLetterFilter
+from waooaw.events.dead_letter import REDRIVE_RATE, DeadLetterFilter
 from waooaw.events.dead_letter_wire import REASONS, dead_letter_json
 from waooaw.events.errors import ConfirmationRequiredError
 from waooaw.events.pattern import PatternSet
@@ -170,7 +170,7 @@ async def _get(url: str, bus_name: str, name: str, letter_id: str) -> DeadLetter
 @click.argument("name", metavar="NAME")
 @filter_options
 @click.option("--dry-run", is_flag=True, help="Only tell how many would go back.")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="NUMBER", help="At most so many a second.")
+@click.option("--rate", type=click.FloatRange(*REDRIVE_RATE), metavar="NUMBER", help="At most so many a second.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was done as JSON.")
 @bus_option
 @url_option
@@ -189,9 +189,9 @@ def redrive(
     if as_json:
         write_json({"matched": result.matched, "redriven": result.redriven, "dry_run": dry_run})
     elif dry_run:
-        sys.stdout.write(f"{result.matched:,} dead letters of {name} would go back\n")
+        sys.stdout.write(f"{letter_count(result.matched)} of {name} would go back\n")
     else:
-        sys.stdout.write(f"{result.redriven:,} dead letters of {name} went back\n")
+        sys.stdout.write(f"{letter_count(result.redriven)} of {name} went back\n")
 
 
 async def _redrive(
@@ -214,9 +214,9 @@ def purge(*, name: str, yes: bool, bus: str, url: str, **options: Any) -> None: 
         count = asyncio.run(_purge(url, bus, name, which, ""))
     except ConfirmationRequiredError as asked:
         if not yes:
-            confirm(f"Destroy {asked.count:,} dead letters of {name}?")
+            confirm(f"Destroy {letter_count(asked.count)} of {name}?")
         count = asyncio.run(_purge(url, bus, name, which, asked.confirm))
-    sys.stdout.write(f"{count:,} dead letters of {name} are destroyed\n")
+    sys.stdout.write(f"{letter_count(count)} of {name} {'is' if count == 1 else 'are'} destroyed\n")
 
 
 async def _purge(url: str, bus_name: str, name: str, which: DeadLetterFilter, token: str) -> int:

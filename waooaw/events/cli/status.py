@@ -17,6 +17,9 @@ from waooaw.events.position import format_position
 PATIENCE_SECONDS: Final = 3.0
 """Probes call this: an answer that takes longer is one, too."""
 
+NAMED_MAX: Final = 5
+"""Subscriptions told by name: the screen is for a first look."""
+
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Write health, log and metrics as the service answers them.")
@@ -81,6 +84,10 @@ def rows(url: str, bus_name: str, status: dict[str, Any]) -> list[tuple[str, str
         said.append(("range", f"{log['first']} to {log['last']}" if log["events"] else "empty"))
     if (metrics := status["metrics"]) is not None:
         said += _metric_rows(metrics)
+    if isinstance(health.get("dead_letters"), dict):
+        said.append(("dead letters", _dead_letters(health["dead_letters"])))
+    if metrics is not None:
+        said += [("unhealthy", text) for text in _unhealthy(metrics["subscribers"]["unhealthy"])]
     said += [("warning", str(warning)) for warning in health.get("warnings") or []]
     return [(name, printable(value)) for name, value in said]
 
@@ -102,6 +109,20 @@ def _metric_rows(metrics: dict[str, Any]) -> list[tuple[str, str]]:
         ("latency", _latency(latency)),
         ("subscribers", f"{subscribers['total']}{f' ({condition})' if condition else ''}"),
     ]
+
+
+def _dead_letters(dead: dict[str, Any]) -> str:
+    """Return how many there are, how old, and where most of them are."""
+    if not dead["total"]:
+        return "0"
+    age = "" if dead["oldest_seconds"] is None else f", the oldest {duration(dead['oldest_seconds'])} ago"
+    most = ", ".join(f"{name} {count:,}" for name, count in list(dead["subscriptions"].items())[:NAMED_MAX])
+    return f"{dead['total']:,}{age}: {most}{', ...' if len(dead['subscriptions']) > NAMED_MAX else ''}"
+
+
+def _unhealthy(worst: list[dict[str, Any]]) -> list[str]:
+    """Return who is unhealthy and why, a line each, the worst first."""
+    return [f"{subscriber['name']}: {subscriber['reason']}" for subscriber in worst[:NAMED_MAX]]
 
 
 def _latency(latency: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from waooaw.events.clock import SystemClock
 from waooaw.events.errors import WowEventError
 from waooaw.events.json_text import read_json
 from waooaw.events.subscription import parse_subscription
-from waooaw.events.subscription_wire import subscription_members
+from waooaw.events.subscription_wire import TOLD, subscription_members
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,7 +80,7 @@ def command() -> None:
     "--file",
     type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path),
     metavar="FILE",
-    help="A definition in JSON, as PUT takes it, or - for standard input; options win over its fields.",
+    help="A definition in JSON, as PUT takes it or as show --json writes it, or - for standard input; options win.",
 )
 @json_option
 @bus_option
@@ -130,7 +130,7 @@ def _members_of(file: Path) -> dict[str, Any]:
         raise click.BadParameter(f"{file}: {error.detail}", param_hint="--file") from None
     if not isinstance(members, dict):
         raise click.BadParameter(f"{file}: a definition is a JSON object", param_hint="--file")
-    return members
+    return {name: value for name, value in members.items() if name not in TOLD}
 
 
 # Looking --------------------------------------------------------------------------------------------------------------
@@ -242,9 +242,15 @@ def delete(*, name: str, yes: bool, bus: str, url: str) -> None:
         info = asyncio.run(_with(url, bus, name, lambda subscription: subscription.info()))
         counts = info.queue.counts
         waiting = counts.waiting + counts.leased + counts.scheduled
-        confirm(f"Remove {name}, with {waiting:,} events not settled and {counts.dead:,} dead letters?")
+        events = "1 event" if waiting == 1 else f"{waiting:,} events"
+        confirm(f"Remove {name}, with {events} not settled and {letter_count(counts.dead)}?")
     asyncio.run(_with(url, bus, name, lambda subscription: subscription.delete()))
     sys.stdout.write(f"{name} is removed\n")
+
+
+def letter_count(count: int) -> str:
+    """Return a number of dead letters as people say it."""
+    return "1 dead letter" if count == 1 else f"{count:,} dead letters"
 
 
 def confirm(question: str) -> None:

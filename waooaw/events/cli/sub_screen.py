@@ -127,8 +127,10 @@ def _oldest(members: dict[str, Any]) -> str | None:
     age, oldest = _age(members.get("oldest_waiting_seconds")), members.get("oldest")
     if age is None or oldest is None:
         return age
-    holder = f" by {oldest['member']}" if oldest["state"] == "leased" and oldest.get("member") else ""
-    return f"{age}; held longest: {oldest['position']}, {oldest['state']}{holder}"
+    if oldest["state"] != "leased":
+        return f"{age}; oldest: {oldest['position']}, {oldest['state']}"
+    holder = f" by {oldest['member']}" if oldest.get("member") else ""
+    return f"{age}; held longest: {oldest['position']}, leased{holder}"
 
 
 def _age(seconds: float | None) -> str | None:

@@ -42,7 +42,14 @@ def command(*, position: str, as_json: bool, bus: str, url: str) -> None:
         write_table(
             ("subscription", "matched", "state", "attempts", "member", "last error"),
             [
-                (report.subscription, _matched(report), report.state, report.attempts, report.member, report.last_error)
+                (
+                    report.subscription,
+                    _matched(report),
+                    report.state,
+                    _attempts(report),
+                    report.member,
+                    report.last_error,
+                )
                 for report in reports
             ],
         )
@@ -55,3 +62,8 @@ async def _ask(url: str, bus_name: str, position: str) -> list[DeliveryReport]:
 
 def _matched(report: DeliveryReport) -> str:
     return "yes" if report.matched else REASONS.get(report.why or "", f"no: {report.why}")
+
+
+def _attempts(report: DeliveryReport) -> int | None:
+    """Return the tries so far; None, shown as ``-``, where nothing is kept of them: of what is settled, or not its."""
+    return None if report.state in {None, "settled"} else report.attempts

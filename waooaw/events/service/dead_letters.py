@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from waooaw.events.dead_letter import REDRIVE_RATE
 from waooaw.events.dead_letter_wire import (
     FILTER_MEMBERS,
     dead_letter_json,
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from waooaw.events.dead_letter import DeadLetterFilter
 
 PAGE_MAX: Final = 1000
-
-RATE_MAX: Final = 100_000.0
-"""Events a second: faster than that is at once."""
 
 REDRIVE_MEMBERS: Final = (*FILTER_MEMBERS, "dry_run", "rate")
 
@@ -111,8 +109,9 @@ def _rate(members: Mapping[str, Any]) -> float | None:
     value = members.get("rate")
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= RATE_MAX:
-        raise _invalid("rate", f"must be a number above 0, at most {RATE_MAX:,.0f}, or null")
+    least, most = REDRIVE_RATE
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise _invalid("rate", f"must be a number from {least:g} to {most:,.0f}, or null")
     return float(value)
 
 

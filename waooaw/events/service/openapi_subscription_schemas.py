@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from waooaw.events.dead_letter import REDRIVE_RATE
 from waooaw.events.dead_letter_wire import ID_LENGTH_MAX, IDS_MAX, REASONS, TEXT_LENGTH_MAX
 from waooaw.events.delivery import (
     CLAIM_MAX,
@@ -14,7 +15,6 @@ from waooaw.events.delivery import (
     TOKEN_LENGTH_MAX,
 )
 from waooaw.events.pattern import PATTERN_CHARACTERS_MAX, PATTERNS_MAX
-from waooaw.events.service.dead_letters import RATE_MAX
 from waooaw.events.service.delivering import WAIT_SECONDS_MAX
 from waooaw.events.service.openapi_schemas import (
     COUNT,
@@ -317,8 +317,8 @@ _DEAD_LETTER_SCHEMAS: Final[Schema] = {
             "dry_run": {"type": "boolean", "default": False, "description": "Only tell how many are meant."},
             "rate": {
                 "type": ["number", "null"],
-                "exclusiveMinimum": 0,
-                "maximum": RATE_MAX,
+                "minimum": REDRIVE_RATE[0],
+                "maximum": REDRIVE_RATE[1],
                 "description": "Events a second; null: all at once.",
             },
         },
