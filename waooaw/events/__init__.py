@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.bus.event_store import EventStore, Query
 from waooaw.events.bus.metrics import EventMetrics
@@ -20,6 +22,8 @@ from waooaw.events.stream_message import Delivered, GapMessage
 from waooaw.events.subscription import SubscriptionDefinition
 from waooaw.events.subscription_interface import Consumer, Subscription
 from waooaw.events.subscription_state import Counts, DeliveryReport, SubscriptionInfo
+
+logging.getLogger("wowevent").addHandler(logging.NullHandler())  # who wants our lines sets logging up
 
 __all__ = [
     "Bus",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import sys
 from typing import Final
@@ -44,7 +43,6 @@ def new(*, names: tuple[str, ...], **flags: str | None) -> None:
     """
     from waooaw.events.service.app import begin_epochs
 
-    logging.getLogger("wowevent").addHandler(logging.NullHandler())  # What fails is told in one line.
     settings = load_settings(os.environ, flags)
     epochs = asyncio.run(begin_epochs(settings, names or settings.buses))
     for bus, epoch in epochs.items():
