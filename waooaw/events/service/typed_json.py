@@ -6,9 +6,10 @@ Rule: the decoder decides, and only where it refuses does anybody look at the te
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from waooaw.events.errors import (
     InvalidParameterError,
@@ -20,6 +21,7 @@ from waooaw.events.errors import (
 )
 from waooaw.events.json_text import read_json
 from waooaw.events.media_type import MediaType
+from waooaw.events.service.allowed_values import allowed, find_type, known_members
 from waooaw.events.service.representations import JSON
 from waooaw.events.service.request_body import read_body
 
@@ -42,26 +44,35 @@ def decode_typed(decoder: msgspec.json.Decoder[Value], text: bytes | msgspec.Raw
     try:
         return decoder.decode(text)
     except msgspec.ValidationError as error:
-        raise _error(str(error), pointer) from None
+        raise _error(str(error), pointer, decoder) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         read_json(bytes(text))  # tells what it is: too deep, out of range, not UTF-8
         message = f"the body is not valid JSON: {str(error)[:200]}"
         raise MalformedJsonError(message) from None
 
 
-def _error(detail: str, pointer: str) -> WowEventError:
+def _error(detail: str, pointer: str, decoder: msgspec.json.Decoder[Any]) -> WowEventError:
     place = _PLACE.search(detail)
     rule = detail[: place.start()] if place is not None else detail
-    for step in _STEP.finditer(place["path"] if place is not None else ""):
-        pointer += f"/{step['name'] or step['index']}"
+    found = _STEP.finditer(place["path"] if place is not None else "")
+    steps = [step["name"] or int(step["index"]) for step in found]
+    kind = find_type(msgspec.inspect.type_info(decoder.type), steps)
+    pointer += "".join([f"/{step}" for step in steps])
     if (unknown := _UNKNOWN.match(rule)) is not None:
         name = unknown["name"][:64]
-        return _violated(UnknownParameterError, _below(pointer, name), f"unknown field {name!r}")
+        detail = f"unknown field {name!r}; known here: {', '.join(known_members(kind))}"
+        return _violated(UnknownParameterError, _below(pointer, name), detail)
     if (missing := _MISSING.match(rule)) is not None:
         pointer = _below(pointer, missing["name"])
         return _violated(InvalidParameterError, pointer, f"{missing['name']} is required")
-    what = pointer.rpartition("/")[2].removeprefix("#") or "the body"
-    return _violated(InvalidParameterError, pointer, f"{what}: {rule[0].lower()}{rule[1:200]}".replace("`", ""))
+    return _violated(InvalidParameterError, pointer, _sentence(pointer, rule, allowed(kind)))
+
+
+def _sentence(pointer: str, rule: str, wanted: str | None) -> str:
+    """Say what is wrong with the value at a pointer: by its name, an item of a list by that of the list."""
+    *_, above, last = ["", *pointer.removeprefix("#").split("/")]
+    what = (f"{above}[{last}]" if last.isdecimal() else last) or "the body"
+    return f"{what} must be {wanted}" if wanted is not None else f"{what}: {rule[:200]}".replace("`", "")
 
 
 def _below(pointer: str, name: str) -> str:
