@@ -45,10 +45,15 @@ def counts(service: ServiceProcess, name: str) -> dict[str, int]:
 
 def reject(service: ServiceProcess, name: str, *reasons: str) -> None:
     """Reject the next events of a subscription, one for each reason."""
+    settle(service, name, "reject", *reasons)
+
+
+def settle(service: ServiceProcess, name: str, outcome: str, *reasons: str) -> None:
+    """Settle the next events of a subscription, one for each reason."""
     path = f"/v1/subscriptions/{name}"
     claimed = ask(service, "POST", f"{path}/claim", {"max": len(reasons), "wait_seconds": 10}).json()["deliveries"]
     outcomes = [
-        {"token": delivery["token"], "outcome": "reject", "reason": reason}
+        {"token": delivery["token"], "outcome": outcome, "reason": reason}
         for delivery, reason in zip(claimed, reasons, strict=True)
     ]
     ask(service, "POST", f"{path}/settle", {"outcomes": outcomes})

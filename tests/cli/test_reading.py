@@ -16,6 +16,7 @@ from tests.cli.command_process import SECONDS_MAX, run, start
 from tests.redis_servers.port import unused_port
 from tests.service_process import ServiceProcess
 from waooaw.events import Event, Receipt, connect
+from waooaw.events.cli.status import rows
 from waooaw.events.cursor import Cursor, encode_cursor
 from waooaw.events.position import format_position, make_position
 
@@ -232,14 +233,32 @@ async def test_a_healthy_service_is_exit_code_0(service: ServiceProcess) -> None
     """One screen: health, engine, durability, log and rates, without a terminal."""
     await publish(service, unique_type(), range(3))
     done = run("status", url=service.url)
-    rows = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if not line.startswith("event bus"))
+    shown = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if not line.startswith("event bus"))
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert rows["status"] == "healthy"
-    assert rows["engine"] == "sqlite, durability fsync"
-    assert rows["store"] == str(service.data_directory / "wowevent.db")
-    assert {"log", "range", "publishes", "deliveries", "errors", "latency", "subscribers"} <= rows.keys()
+    assert shown["status"] == "healthy"
+    assert shown["engine"] == "sqlite, durability fsync"
+    assert shown["store"] == str(service.data_directory / "wowevent.db")
+    assert {"log", "range", "publishes", "deliveries", "errors", "latency", "subscribers"} <= shown.keys()
     assert len(done.stdout.splitlines()) <= 24
+
+
+def test_status_tells_dead_letters_and_who_is_unhealthy() -> None:
+    """How many are dead and where most of them are, and each unhealthy subscriber with its reason."""
+    dead = {"total": 1003, "oldest_seconds": 90.0, "subscriptions": {"orders": 1000, "mail": 3}}
+    worst = [{"name": "subscription orders", "error_rate": 0.5, "p95": None, "reason": "50 % of tries fail"}]
+    rate = {"per_second": 0.0}
+    metrics = {
+        "totals": {"publishes": 0, "deliveries": 0, "errors": 0},
+        "throughput": {"publishes": rate, "deliveries": rate},
+        "latency": {"p50": None},
+        "subscribers": {"total": 1, "health": {"unhealthy": 1}, "unhealthy": worst},
+    }
+    health = {"status": "healthy", "event_bus": "running", "dead_letters": dead}
+    shown = dict(rows("http://x", "default", {"health": health, "log": None, "metrics": metrics}))
+
+    assert shown["dead letters"] == "1,003, the oldest 1 min 30 s ago: orders 1,000, mail 3"
+    assert shown["unhealthy"] == "subscription orders: 50 % of tries fail"
 
 
 def test_status_as_json(service: ServiceProcess) -> None:

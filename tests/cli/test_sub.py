@@ -6,9 +6,12 @@ import json
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.cli.command_process import run, start
 from tests.cli.subscribed import ask, counts, lines, make, publish, reject, unique_name
 from tests.service_process import ServiceProcess
+from waooaw.events.cli.sub_screen import facts
 
 
 def test_options_and_a_file_make_a_definition(service: ServiceProcess, tmp_path: Path) -> None:
@@ -29,6 +32,31 @@ def test_options_and_a_file_make_a_definition(service: ServiceProcess, tmp_path:
     assert made["retry"] == {
         "max_attempts": 3, "first_seconds": 2, "factor": 2, "cap_seconds": 60, "max_age_seconds": None
     }  # fmt: skip
+
+
+def test_what_is_shown_makes_another(service: ServiceProcess, tmp_path: Path) -> None:
+    """What show --json writes is a file for create: the definition counts, and what is told besides is passed over."""
+    name, other, file = unique_name(), unique_name(), tmp_path / "shown.json"
+    make(service, name, lease_seconds=7, ordering="key")
+    publish(service, name, 1)
+    (shown,) = lines("sub", "show", name, url=service.url)
+    file.write_text(json.dumps(shown))
+    (made,) = lines("sub", "create", other, "--file", str(file), url=service.url)
+
+    told = {"name", "incarnation", "created", "receives", "receives_after", "counts", "claimed"}
+    told |= {"oldest_waiting", "oldest_waiting_seconds"}
+    assert made["name"] == other
+    assert {key: made[key] for key in made.keys() - told} == {key: shown[key] for key in made.keys() - told}
+
+
+@pytest.mark.parametrize(
+    ("state", "shown"), [("leased", "held longest: 9-0, leased by w1"), ("scheduled", "oldest: 9-0, scheduled")]
+)
+def test_only_what_is_held_is_held_longest(state: str, shown: str) -> None:
+    """The oldest that is known of is held by its member under a lease, and by nobody while it waits for a try."""
+    oldest = {"position": "9-0", "state": state, "member": "w1"}
+    told = {"name": "a", "state": "active", "patterns": ["*"], "counts": {}, "oldest_waiting_seconds": 3.0}
+    assert dict(facts(told | {"oldest": oldest}, {}))["oldest"] == f"3 s; {shown}"
 
 
 def test_what_is_called_wrongly_is_told_in_one_line(service: ServiceProcess) -> None:
