@@ -349,9 +349,11 @@ async def test_a_node_that_is_behind_is_not_followed(engine: RedisEngine, server
     await publishing.publish(entry(data="before"))
     backup = await server.cli("HGETALL", "wowevent:{default}:meta")
     await engine.begin_epoch(BUS)
-    await publishing.publish(entry(data="after"))
     told: list[Frame | Tip] = []
     engine.listen(BUS, told.append)
+    await publishing.publish(entry(data="after"))
+    await until(lambda: any(isinstance(each, Frame) for each in told))
+    told.clear()
 
     await server.cli("RPOP", "wowevent:{default}:epochs")
     await server.cli("HSET", "wowevent:{default}:meta", *backup)
