@@ -101,7 +101,6 @@ async def drop_rows(connection: sqlite3.Connection, number: int, statements: Seq
 async def seek(connection: sqlite3.Connection, queue: QueueRow, start: Position, last: Position) -> None:
     """Drop what waits or is scheduled, and begin a fill up to the end of the log."""
     await drop_rows(connection, queue.number, sql.DELETE_ROWS)
-    connection.execute(sql.DROP_COPIES_UNHELD, (queue.number,))
     queue.dropped += queue.waiting + queue.scheduled
     queue.waiting = queue.scheduled = queue.fill_waiting = 0
     start = min(start, last)

@@ -70,7 +70,12 @@ _DELETE_LETTERS: Final = """
 DELETE FROM dead_letters WHERE (queue, died_ms, number) IN
 (SELECT queue, died_ms, number FROM dead_letters WHERE queue = ? LIMIT ?)
 """
-DELETE_ROWS: Final = (_DELETE_FRESH, _DELETE_PARKED, _DELETE_UNLEASED)
+_DELETE_UNHELD_COPIES: Final = """
+DELETE FROM copies WHERE (queue, position, copy) IN
+(SELECT c.queue, c.position, c.copy FROM copies c WHERE c.queue = ?1 AND NOT EXISTS (SELECT 1 FROM held h
+WHERE h.queue = c.queue AND h.copied = 1 AND h.position = c.position AND h.copy = c.copy) LIMIT ?2)
+"""
+DELETE_ROWS: Final = (_DELETE_FRESH, _DELETE_PARKED, _DELETE_UNLEASED, _DELETE_UNHELD_COPIES)
 """What waits or is scheduled, some rows at a time."""
 DELETE_ALL_ROWS: Final = (_DELETE_FRESH, _DELETE_PARKED, _DELETE_HELD, _DELETE_COPIES, _DELETE_LETTERS)
 """All of a queue, some rows at a time."""
@@ -147,10 +152,6 @@ FIND_COPY: Final = """
 SELECT type, source, correlationid, body FROM copies WHERE queue = ? AND position = ? AND copy = ?
 """
 DROP_COPY: Final = "DELETE FROM copies WHERE queue = ? AND position = ? AND copy = ?"
-DROP_COPIES_UNHELD: Final = """
-DELETE FROM copies WHERE queue = ?1 AND NOT EXISTS (SELECT 1 FROM held h
-WHERE h.queue = ?1 AND h.copied = 1 AND h.position = copies.position AND h.copy = copies.copy)
-"""
 LOG_EVENT: Final = "SELECT type, source, correlationid, body FROM {log} WHERE position = ?"
 
 ADD_LETTER: Final = "INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

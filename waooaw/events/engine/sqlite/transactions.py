@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-WORKS_MAX: Final = 64
+CALLS_MAX: Final = 64
 """Calls in one commit: the first of them waits for the rows of all."""
+
+ROWS_MAX: Final = 5000
+"""Rows after which no further call joins a commit: some tens of milliseconds. One call may write more by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ class Transactions:
         """Take what may share the next commit, in the order in which it came."""
         calls: list[_Call] = []
         parts: set[Hashable] = set()
-        while self._waiting and len(calls) < WORKS_MAX:
+        while self._waiting and len(calls) < CALLS_MAX:
             call = self._waiting[0]
             if call.part is not None and call.part in parts:
                 break
@@ -116,7 +119,11 @@ class Transactions:
         try:
             changes_before = connection.total_changes
             connection.execute("BEGIN")
-            for call in calls:
+            for index, call in enumerate(calls):
+                if connection.total_changes - changes_before >= ROWS_MAX:
+                    self._waiting.extendleft(reversed(calls[index:]))
+                    del calls[index:]
+                    break
                 await self._write(call)
             is_empty = connection.total_changes == changes_before
             if self._committing is None or is_empty:
