@@ -46,7 +46,8 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Table
     listed = [list(row) for row in rows]
     table = Table(box=None, header_style="bold", pad_edge=False)
     for index, heading in enumerate(headings):
-        is_number = bool(listed) and all(isinstance(row[index], int) for row in listed)
+        values = [row[index] for row in listed if row[index] is not None]
+        is_number = bool(values) and all(isinstance(value, int) for value in values)
         table.add_column(heading, justify="right" if is_number else "left", overflow="ellipsis", no_wrap=True)
     for row in listed:
         table.add_row(*[Text(cell(value)) for value in row])
