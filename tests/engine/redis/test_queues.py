@@ -12,7 +12,7 @@ from tests.engine.redis.running import BUS, running, until
 from tests.event_samples import entries
 from tests.redis_servers import RedisServer
 from tests.redis_servers.shared import TopologyFactory
-from waooaw.events.engine.queue_contract import ClaimRequest, Lease
+from waooaw.events.engine.queue_contract import KEY_CLAIMER, ClaimRequest, Lease
 from waooaw.events.engine.redis import RedisEngine
 from waooaw.events.errors import SupersededError
 from waooaw.events.outages import StorageFullError, UnavailableError
@@ -173,3 +173,17 @@ async def test_a_queue_is_woken_where_it_was_full(engine: RedisEngine) -> None:
     stop()
 
     assert woken == [queue.incarnation, None]
+
+
+async def test_answers_to_keys_of_clients_go_sooner(engine: RedisEngine, server: RedisServer) -> None:
+    """What a member's replica was answered is kept for an hour; a client's key, one for each call, for ten minutes."""
+    queue = await Queue.made(engine)
+    feed = await Feed.begun(engine)
+    await feed.append(*entries(2), to=[queue])
+    for claimer in ("replica", f"{KEY_CLAIMER}1"):
+        claimed = await engine.claim(BUS, queue.incarnation, claimer, 1, [ClaimRequest("m", 1)])
+        await engine.settle(BUS, queue.incarnation, claimer, 1, [request(claimed.leases[0])])
+
+    kept = {key: int(await server.cli("TTL", key)) for key in await server.cli("KEYS", "*:a:*")}
+    assert sorted(seconds > 600 for seconds in kept.values()) == [False, False, True, True], kept
+    assert all(590 < seconds <= 600 or 3590 < seconds <= 3600 for seconds in kept.values())
