@@ -122,7 +122,10 @@ if is_changed then
   call('LTRIM', CHANGES, -tonumber(ARGV[4]), -1)
 end
 -- A write also where nothing changed: a WAIT behind it waits for what an earlier try wrote, too.
-call('HSET', KEYS[1], 'routes', head.routes)
+-- Under a name of its own, the old one gone: a release that knows no subscriptions, and would store events past their
+-- queues, then stumbles before it writes. Its publishes get 503, which is told; a lost event would not be.
+call('HSET', KEYS[1], 'queue_routes', head.routes)
+call('HDEL', KEYS[1], 'routes')
 if is_changed then call(ARGV[5], ARGV[6], '\146' .. cmsgpack.pack(2, '')) end
 answer[#answer + 1] = describe(head)
 return answer

@@ -1,6 +1,7 @@
 -- Part of every script that writes: the bus as it stands, and the epoch that is being written.
 
-local HEAD = {'ms', 'seq', 'replid', 'epoch', 'routes', 'events', 'bytes', 'trimmed_ms', 'trimmed_seq', 'first', 'cut_ms'}
+local HEAD = {'ms', 'seq', 'replid', 'epoch', 'routes', 'events', 'bytes', 'trimmed_ms', 'trimmed_seq', 'first', 'cut_ms',
+  'queue_routes'}
 
 local function read_head(meta_key)
   local values = redis.call('HMGET', meta_key, unpack(HEAD))
@@ -10,6 +11,7 @@ local function read_head(meta_key)
   for _, name in ipairs({'ms', 'seq', 'events', 'bytes', 'trimmed_ms', 'trimmed_seq', 'cut_ms'}) do
     head[name] = tonumber(head[name])
   end
+  head.routes = head.queue_routes or head.routes
   return head
 end
 
