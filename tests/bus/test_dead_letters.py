@@ -204,6 +204,18 @@ async def test_a_purge_has_to_be_confirmed(desk: Desk, caplog: pytest.LogCapture
     assert "dead_letter.purged (DLQ)" in caplog.messages
 
 
+async def test_what_died_after_the_count_stays(desk: Desk) -> None:
+    """A purge destroys as many as the person was told, whatever has died since."""
+    await bury(desk, 2)
+    with pytest.raises(ConfirmationRequiredError) as asked:
+        await desk.bus.dead_letters.purge(NAME, ALL)
+    desk.clock.advance(1.0)
+    await bury(desk, 3)
+
+    assert await desk.bus.dead_letters.purge(NAME, ALL, confirm=asked.value.confirm) == 2
+    assert (await desk.counts()).dead == 3
+
+
 async def test_a_token_is_good_for_a_minute_and_one_filter(desk: Desk) -> None:
     """A token of another filter, of another subscription, that is too old or was made up confirms nothing."""
     await bury(desk, 2)
@@ -221,6 +233,7 @@ async def test_a_token_is_good_for_a_minute_and_one_filter(desk: Desk) -> None:
         await token(NAME, DeadLetterFilter(text="broken")),
         late,
         good[:-1],
+        good.replace("-", "", 1),
         "1.2",
         "x",
         "²³.4",

@@ -16,6 +16,7 @@ from tests.service.subscribed import bury, claim, outcome, publish, put, settle,
 from tests.service.watched_service import WatchedService, event_bytes
 from waooaw.events.bus.event_bus import BusOptions, EventBus
 from waooaw.events.bus.subscription_health import SubscriptionHealth
+from waooaw.events.delivery import Settlement
 from waooaw.events.engine.sqlite import SqliteEngine, SqliteOptions
 from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.position import Position
@@ -26,7 +27,7 @@ from waooaw.events.service.open_streams import OpenStreams
 from waooaw.events.service.replica import Listed, Replica
 from waooaw.events.service.subscribers import subscriber_members
 from waooaw.events.service.subscription_metrics import NAMES_MAX, subscription_families, subscriptions_members
-from waooaw.events.service.subscription_watch import SubscriptionWatch, Watched
+from waooaw.events.service.subscription_watch import SubscriptionWatch, Watched, untaken
 from waooaw.events.settings import Settings
 from waooaw.events.subscription import parse_subscription
 from waooaw.events.subscription_state import Counts, QueueState, SubscriptionInfo
@@ -241,6 +242,24 @@ async def watching(clock: ManualClock) -> AsyncIterator[tuple[EventBus, Subscrip
         context = context_of(bus, clock)
         context.replica = Replica(context, engine, "r1")
         yield bus, SubscriptionWatch(context)
+
+
+async def test_retries_that_nobody_is_there_for_are_told() -> None:
+    """Members that are gone leave retries behind: unhealthy, once nobody has claimed for a minute; not before."""
+    clock = ManualClock()
+    async with watching(clock) as (bus, watch):
+        await bus.subscriptions.put("s", parse_subscription({"patterns": ["*"]}))
+        await bus.submit_one(bus.acceptance.one(event_bytes("a.b")))
+        (delivery,) = (await bus.deliveries.claim("s", 1)).deliveries
+        await bus.deliveries.settle("s", [Settlement(token=delivery.token, outcome="nack")])
+        words = []
+        for seconds in (59.0, 2.0):
+            clock.advance(seconds)
+            await watch.look()
+            (seen,) = watch.seen()
+            words.append((untaken(seen.info.queue, clock.now_ms()), watch.watched(())[0].health.word))
+
+        assert words == [(0, "unknown"), (1, "unhealthy")]
 
 
 LAGGING: Final = 7_000

@@ -150,21 +150,25 @@ class DeadLetters:
         return RedriveResult(len(ids), redriven)
 
     async def purge(self, name: str, which: DeadLetterFilter, *, confirm: str = "") -> int:
-        """Destroy those that are meant at the call; return how many.
+        """Destroy those that are meant and were counted; return how many.
 
         Raises `ConfirmationRequiredError` with their count and a token unless ``confirm`` is such a token: good for
-        60 s at any replica, for the same filter. Raises `NotFoundError` and `UnavailableError` kinds.
+        60 s at any replica, for the same filter, and for none that died since. Raises `NotFoundError` and
+        `UnavailableError` kinds.
         """
         known = await self._subscriptions.find(name)
         if not self._is_confirmed(known, which, confirm):
-            count = len(await self._find(known, which))
+            counted = await self._find(known, which)
+            count = len(counted)
             detail = (
                 f"this destroys {count:,} {'dead letter' if count == 1 else 'dead letters'} of {name} for good: "
                 f"repeat the call with the token within {CONFIRM_SECONDS} s"
             )
             expiry = self._clock.now_ms() // 1000 + CONFIRM_SECONDS
-            raise ConfirmationRequiredError(detail, count=count, confirm=_confirmation(known, which, expiry))
-        ids = await self._find(known, which)
+            token = _confirmation(known, which, expiry, counted[-1] if counted else "0-0")
+            raise ConfirmationRequiredError(detail, count=count, confirm=token)
+        last = _key(confirm.split(".")[1], "confirm")
+        ids = [letter_id for letter_id in await self._find(known, which) if _key(letter_id, "id") <= last]
         purged = 0
         try:
             for start in range(0, len(ids), MOVED_MAX):
@@ -174,24 +178,26 @@ class DeadLetters:
         return purged
 
     def _is_confirmed(self, known: KnownSubscription, which: DeadLetterFilter, confirm: str) -> bool:
-        expiry, _, _ = confirm.partition(".")
+        expiry, _, rest = confirm.partition(".")
+        last, _, _ = rest.partition(".")
         if not (expiry.isascii() and expiry.isdecimal()) or len(expiry) > len(str(_LAST_NUMBER)):
             return False
         remaining = int(expiry) - self._clock.now_ms() // 1000
         if not 0 <= remaining <= 2 * CONFIRM_SECONDS:  # later than any that was given, clocks of replicas differing
             return False
-        return compare_digest(confirm.encode(), _confirmation(known, which, int(expiry)).encode())
+        return compare_digest(confirm.encode(), _confirmation(known, which, int(expiry), last).encode())
 
     def _tell(self, event: str, name: str, count: int) -> None:
         if count:
             _log.warning(event, extra={"bus": self._bus, "subscription": name, "dead_letters": count})
 
 
-def _confirmation(known: KnownSubscription, which: DeadLetterFilter, expiry: int) -> str:
+def _confirmation(known: KnownSubscription, which: DeadLetterFilter, expiry: int, last: str) -> str:
     """Return the token: it says what it is good for, and is no secret; it keeps a person from a slip."""
     meant = (
         known.record.incarnation,
         expiry,
+        last,
         None if which.ids is None else sorted(which.ids),
         which.reason,
         None if which.patterns is None else sorted(pattern.text for pattern in which.patterns.patterns),
@@ -199,7 +205,7 @@ def _confirmation(known: KnownSubscription, which: DeadLetterFilter, expiry: int
         which.died_before_ms,
         which.text,
     )
-    return f"{expiry}.{blake2b(msgspec.json.encode(meant), digest_size=16).hexdigest()}"
+    return f"{expiry}.{last}.{blake2b(msgspec.json.encode(meant), digest_size=16).hexdigest()}"
 
 
 def _key(text: str, name: str) -> tuple[int, int]:

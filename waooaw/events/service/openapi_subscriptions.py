@@ -160,7 +160,7 @@ _GET_DEAD: Final[Operation] = {
 _PURGE: Final[Operation] = {
     "operationId": "purgeDeadLetters",
     "summary": "Destroy dead letters",
-    "description": "Without confirm, or where more died since: 409 with the count, and the token to confirm it by.",
+    "description": "Without confirm: 409 with the count, and the token to confirm it. What died since stays.",
     "parameters": [_NAME, *_FILTER, query("confirm", {"type": "string"}, "The token that a 409 said.")],
     "responses": {**_answer("They are gone.", "Purged"), **problems(404, 409, 503)},
 }

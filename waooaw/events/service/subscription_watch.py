@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from waooaw.events.rate import Rate
     from waooaw.events.service.context import Context
     from waooaw.events.service.replica import Listed
-    from waooaw.events.subscription_state import SubscriptionInfo
+    from waooaw.events.subscription_state import QueueState, SubscriptionInfo
 
 _log = logging.getLogger("wowevent.subscription")
 
@@ -42,6 +42,19 @@ SUMMARIES_MAX: Final = 100
 
 LAG_SECONDS: Final = 5.0
 """A subscription with an event that is older than that, and not settled, is worth a line where it is not healthy."""
+
+
+DESERTED_MS: Final = 60_000
+"""A queue from which nobody claimed for so long has no member: one that waits claims each second."""
+
+
+def untaken(queue: QueueState, now_ms: int) -> int:
+    """Return how many events wait for a member: retries too, where nobody is there who would take them.
+
+    Members that die with all that there is leave nothing else behind.
+    """
+    is_deserted = now_ms - queue.claimed_ms > DESERTED_MS
+    return queue.counts.waiting + (queue.counts.scheduled if is_deserted else 0)
 
 
 @dataclass(slots=True)
@@ -155,7 +168,7 @@ class SubscriptionWatch:
             queue = info.queue
             health = subscription_health(
                 activity[item.bus].get(info.name, SubscriberActivity()),
-                waiting=queue.counts.waiting,
+                waiting=untaken(queue, now_ms),
                 oldest_seconds=None if queue.oldest_ms is None else (now_ms - queue.oldest_ms) / 1000,
                 is_paused=info.state == "paused",
             )
