@@ -88,6 +88,7 @@ def run(context: Context) -> Report:
             f"{_EVENTS} real events in turn: {_COUNT:,} a round, {_COUNT_SLOW:,} for FastStream, published before",
             f"event bus: one WebSocket, credit {CREDIT}, acks in messages of {ACKS}, each answered ok",
             "event bus: after each round the subscription counts all events as matched and acked",
+            "event bus: the member shares the service's core, so that Redis has one as nats-server has",
             "event bus: Redis' processor time includes publishing the round's events",
             f"{_NATS}: a durable pull consumer, {ACKS} a fetch, each message acked; the acks are not answered",
             f"{_FASTSTREAM}: a subscriber of a group, each event decoded, handled and acked",
@@ -103,12 +104,25 @@ def _of_the_bus(bus: Server, subscription: str, events: Sequence[bytes]) -> Wind
     body = b"\n".join(events) + b"\n"
     for _ in range(_COUNT // _EVENTS):
         post_once(bus, EVENTS_PATH, "application/x-ndjson", body)
-    window = consume(bus, subscription, _COUNT)
+    with _on_core(bus.core):
+        window = consume(bus, subscription, _COUNT)
     counts = call(bus, "GET", path)["counts"]
     if counts["acked"] != _COUNT or counts["matched"] != _COUNT:
         raise BenchError(f"{_COUNT} events were taken and acked, the subscription counts {counts}")
     call(bus, "DELETE", path)
     return window
+
+
+@contextlib.contextmanager
+def _on_core(core: int | None) -> Iterator[None]:
+    """Have this process, the member, share a core with the service, so that Redis has its own, as nats-server has."""
+    before = os.sched_getaffinity(0)
+    if core is not None:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _of_a_peer(module: str, port: int, lines: Path, count: int, core: int | None) -> Window:

@@ -32,6 +32,12 @@ EXTENSIONS_A_LEASE: Final = 3
 """A lease is extended in its last two thirds: one that was not in time leaves time for another."""
 
 
+CLAIMED_AT_ONCE_MAX: Final = 250
+"""Of a larger credit a claim asks for a part: while it is under way, the part before is worked on and the one before
+that is settled. With all at once the engine, the service and the member would wait for one another in turns.
+"""
+
+
 class _Handout:
     """What deliveries of one claim have in common: when they were handed out, and until when their lease runs."""
 
@@ -130,13 +136,18 @@ class Consumption:
 
     @property
     def wanted(self) -> int:
-        """How many deliveries it would take now."""
+        """How many deliveries the next claim should get for it."""
+        return min(self._free, CLAIMED_AT_ONCE_MAX)
+
+    @property
+    def _free(self) -> int:
+        """What is left of the credit."""
         return 0 if self._is_closed else max(self.credit - len(self._held), 0)
 
     def take(self, deliveries: list[Delivery], next_due_ms: int | None) -> Sequence[Delivery]:  # noqa: ARG002 - see Wish
         """Hand out what a claim got, as far as the credit goes; return the rest."""
-        wanted = self.wanted
-        taken, excess = (deliveries, []) if len(deliveries) <= wanted else (deliveries[:wanted], deliveries[wanted:])
+        free = self._free
+        taken, excess = (deliveries, []) if len(deliveries) <= free else (deliveries[:free], deliveries[free:])
         if taken:
             now = self._queue.clock.monotonic()
             handout = _Handout(now, now + taken[0].lease_seconds)
