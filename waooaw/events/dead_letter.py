@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from waooaw.events.errors import InvalidParameterError, Violation
 from waooaw.events.event import StoredEvent
 from waooaw.events.retry import DeadReason
 
@@ -78,3 +79,11 @@ class RedriveResult:
 
     matched: int
     redriven: int
+
+
+def check_redrive_rate(rate: float | None) -> None:
+    """Raise `InvalidParameterError` unless a rate is one that redriving can keep, or none."""
+    least, most = REDRIVE_RATE
+    if rate is not None and not least <= rate <= most:  # as written, so that what is not a number is refused as well
+        message = f"rate must be a number from {least:g} to {most:,.0f}, or null"
+        raise InvalidParameterError(message, errors=(Violation("#/rate", message, InvalidParameterError.code),))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from waooaw.events.dead_letter import REDRIVE_RATE, DeadLetterPage, RedriveResult
+from waooaw.events.dead_letter import DeadLetterPage, RedriveResult, check_redrive_rate
 from waooaw.events.errors import ConfirmationRequiredError, InvalidParameterError, NotFoundError, Violation
 
 if TYPE_CHECKING:
@@ -127,9 +127,7 @@ class DeadLetters:
         The rate is kept by the times at which they become due, over all members; the call returns at once. Interrupted,
         it leaves the rest as it was. Raises `NotFoundError`, `InvalidParameterError`, and `UnavailableError` kinds.
         """
-        least, most = REDRIVE_RATE
-        if rate is not None and not least <= rate <= most:
-            raise _invalid("rate", f"must be a number from {least:g} to {most:,.0f}, or null")
+        check_redrive_rate(rate)
         known = await self._subscriptions.find(name)
         ids = await self._find(known, which)
         if dry_run:

@@ -307,7 +307,10 @@ def _results(settlements: Sequence[Settlement], refusals: dict[int, WowEventErro
 
 
 def _stale(token: str) -> StaleTokenError:
-    return StaleTokenError(f"{token[:64]!r} was settled before, or its lease ended and the event went on")
+    message = (
+        f"{token[:64]!r} is no delivery of this subscription now: it was settled, or its lease ended and it went on"
+    )
+    return StaleTokenError(message)
 
 
 def _invalid(index: int, member: str, detail: str) -> InvalidParameterError:

@@ -102,6 +102,9 @@ class SubscriptionChanges:
             refusal = UnavailableError("the store failed in an unforeseen way", outcome="unknown")
             refusal.__cause__ = error
             answers = [refusal] * len(taken)
+        if isinstance(answers[0], UnavailableError):  # the store is away: callers wait no longer than they have to
+            self._answer(taken, answers)
+            return
         try:
             with suppress(WowEventError):  # what is made is made; appends are refused until this replica knows it
                 await self._routes.refresh()

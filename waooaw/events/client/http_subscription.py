@@ -10,7 +10,7 @@ import msgspec
 from waooaw.events.client.calls import read_object
 from waooaw.events.client.consume_socket import read_results
 from waooaw.events.client.http_consumer import HttpConsumer
-from waooaw.events.dead_letter import DeadLetterFilter
+from waooaw.events.dead_letter import DeadLetterFilter, check_redrive_rate
 from waooaw.events.dead_letter_wire import filter_members, read_dead_letter, read_dead_letter_page, read_redrive
 from waooaw.events.delivery_wire import outcomes_json, read_claimed
 from waooaw.events.errors import WowEventError
@@ -166,6 +166,7 @@ class HttpSubscription:
         self, which: DeadLetterFilter | None = None, *, dry_run: bool = False, rate: float | None = None
     ) -> RedriveResult:
         """See Subscription. Repeated after an answer that was lost, it tells of what was left."""
+        check_redrive_rate(rate)
         members: dict[str, Any] = filter_members(which or ALL)
         if dry_run:
             members["dry_run"] = True

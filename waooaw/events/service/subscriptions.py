@@ -15,6 +15,7 @@ from waooaw.events.service.members import member_list
 from waooaw.events.service.parameters import Parameters, bound_at, located
 from waooaw.events.service.reading import position_of_path
 from waooaw.events.service.representations import JSON, json_response, negotiated
+from waooaw.events.service.request_body import read_body
 from waooaw.events.service.typed_json import decode_typed, read_json_body
 from waooaw.events.subscription import check_name, parse_subscription
 from waooaw.events.subscription_wire import details_members, holding_members, reports_members, subscription_members
@@ -36,6 +37,13 @@ class _Seek(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _seek_decoder: Final = msgspec.json.Decoder(_Seek)
+
+
+class _Nothing(msgspec.Struct, forbid_unknown_fields=True):
+    """What a call without members takes."""
+
+
+_nothing_decoder: Final = msgspec.json.Decoder(_Nothing)
 
 
 def name_of_path(request: web.Request) -> str:
@@ -136,7 +144,10 @@ async def _set_paused(request: web.Request, *, is_paused: bool) -> web.Response:
     context = request.app[CONTEXT]
     bus = context.bus_for(request)
     Parameters(request.query, ())
-    info = await bus.subscriptions.set_paused(name_of_path(request), is_paused)
+    name = name_of_path(request)
+    if body := await read_body(request, context):  # clients give an empty one any type
+        decode_typed(_nothing_decoder, body)
+    info = await bus.subscriptions.set_paused(name, is_paused)
     return json_response(subscription_members(info, context.clock.now_ms()))
 
 
