@@ -129,14 +129,6 @@ def details_members(details: QueueDetails) -> dict[str, Any]:
     }
 
 
-def read_details(members: Mapping[str, Any]) -> QueueDetails:
-    """Read who holds what; raises as `read_subscription`."""
-    return QueueDetails(
-        leases=tuple(_holding(item) for item in members["leases"]),
-        failing=tuple(_holding(item) for item in members["failing"]),
-    )
-
-
 def holding_members(holding: Holding) -> dict[str, Any]:
     """Spell a reference that somebody holds, or that failed."""
     return {
@@ -147,17 +139,6 @@ def holding_members(holding: Holding) -> dict[str, Any]:
         "due": format_timestamp(holding.due_ms),
         "last_error": holding.last_error,
     }
-
-
-def _holding(members: Mapping[str, Any]) -> Holding:
-    return Holding(
-        position=parse_position(members["position"]),
-        state=members["state"],
-        member=members["member"],
-        failures=members["failures"],
-        due_ms=parse_timestamp(members["due"]),
-        last_error=members["last_error"],
-    )
 
 
 # Why? -----------------------------------------------------------------------------------------------------------------

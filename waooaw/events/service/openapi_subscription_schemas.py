@@ -47,7 +47,6 @@ _TEXT: Final[Schema] = {"type": "string"}
 _TEXT_OR_NULL: Final[Schema] = {"type": ["string", "null"]}
 _TIME_OR_NULL: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
 _AGE: Final[Schema] = {"type": ["number", "null"], "minimum": 0}
-_PER_SECOND: Final[Schema] = {"type": "number", "minimum": 0, "description": "Over the last minute."}
 _MEMBER: Final[Schema] = {"type": "string", "maxLength": MEMBER_LENGTH_MAX, "description": "A name, for people."}
 
 
