@@ -97,7 +97,9 @@ async def test_pausing(service: WatchedService) -> None:
     """While it is paused nothing is handed out, and what matches waits; what is leased can be settled."""
     await put(service, "paused")
     refused = await send(service, "POST", path("paused", "/pause"), {"until": "morning"})
-    assert (refused.status, refused.json()["errors"][0]["pointer"]) == (400, "#/until")
+    problem = refused.json()
+    assert (refused.status, problem["errors"][0]["pointer"]) == (400, "#/until")
+    assert problem["detail"] == "unknown field 'until'; this call takes none"
     await publish(service, "paused", 2)
     (held,) = await claim(service, "paused", max=1)
     assert (await send(service, "POST", path("paused", "/pause"))).json()["state"] == "paused"

@@ -60,7 +60,8 @@ def _error(detail: str, pointer: str, decoder: msgspec.json.Decoder[Any]) -> Wow
     pointer += "".join([f"/{step}" for step in steps])
     if (unknown := _UNKNOWN.match(rule)) is not None:
         name = unknown["name"][:64]
-        detail = f"unknown field {name!r}; known here: {', '.join(known_members(kind))}"
+        known = ", ".join(known_members(kind))
+        detail = f"unknown field {name!r}; " + (f"known here: {known}" if known else "this call takes none")
         return _violated(UnknownParameterError, _below(pointer, name), detail)
     if (missing := _MISSING.match(rule)) is not None:
         pointer = _below(pointer, missing["name"])
