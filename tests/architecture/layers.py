@@ -17,6 +17,7 @@ ENTRY_MODULES: Final = {
     "__main__": "cli",
     "connect": "connect",
     "handling": "handling",
+    "name_lookup": "name_lookup",
     "testing": "testing",
 }
 """Flat modules that are no core."""
@@ -31,16 +32,30 @@ ARROWS: Final[dict[str, frozenset[str]]] = {
     # Only the engines' own front door and the service's composition root name a concrete engine.
     "engine.front": frozenset({"core", "engine.contract", "engine", "engine.sqlite", "engine.redis"}),
     "engine.sqlite": frozenset({"core", "engine.contract", "engine", "engine.sqlite"}),
-    "engine.redis": frozenset({"core", "engine.contract", "engine", "engine.redis"}),
+    "engine.redis": frozenset({"core", "engine.contract", "engine", "engine.redis", "name_lookup"}),
     "bus": frozenset({"core", "engine.contract", "bus"}),
-    "service": frozenset({"core", "engine.contract", "bus", "service", "service.app"}),
+    # Calls receivers for the bus, and is called by the service.
+    "webhooks": frozenset({"core", "engine.contract", "bus", "name_lookup", "webhooks"}),
+    "service": frozenset({"core", "engine.contract", "bus", "webhooks", "service", "service.app"}),
     "service.app": frozenset(
-        {"core", "engine.contract", "engine", "engine.front", "engine.sqlite", "engine.redis", "bus", "service"}
+        {
+            "core",
+            "engine.contract",
+            "engine",
+            "engine.front",
+            "engine.sqlite",
+            "engine.redis",
+            "bus",
+            "webhooks",
+            "service",
+        }
     ),
     "client": frozenset({"core", "client"}),
     "cli": frozenset({"core", "client", "handling", "cli", "cli.serve"}),
     # Runs handlers over any consumer, so it waits, and knows no layer.
     "handling": frozenset({"core"}),
+    # Waits for DNS, beside whoever asks.
+    "name_lookup": frozenset({"core"}),
     # The library's composition root and its list of names stand above what they put together.
     "connect": frozenset({"core"}),
     "names": frozenset({"core", "engine.contract", "bus", "client", "connect", "handling"}),
@@ -58,7 +73,7 @@ LAZY_ARROWS: Final[dict[str, frozenset[str]]] = {
 CORE_LIBRARIES: Final = frozenset({"msgspec", "uuid_utils"})
 
 LIBRARY_HOMES: Final[dict[str, tuple[str, ...]]] = {
-    "aiohttp": ("service", "client"),
+    "aiohttp": ("service", "client", "webhooks"),
     "click": ("cli",),
     "hiredis": ("engine.redis",),
     "prometheus_client": ("service",),
@@ -93,7 +108,7 @@ def layer_of(module: str) -> str:
     folder, rest = parts[0], parts[1:]
     if folder == "engine":
         return _engine_layer(rest)
-    if folder in {"bus", "service", "client", "cli"}:
+    if folder in {"bus", "webhooks", "service", "client", "cli"}:
         return COMPOSING_MODULES.get(".".join([folder, *rest[:1]]), folder)
     return "names" if not folder else ENTRY_MODULES.get(folder, "core")
 

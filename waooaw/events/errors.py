@@ -217,6 +217,20 @@ class StaleTokenError(ConflictError):
     title = "The delivery is no longer yours"
 
 
+class NoPushError(ConflictError):
+    """The call is about the webhook of a subscription that has none."""
+
+    code = "no_push"
+    title = "The subscription is not pushed"
+
+
+class PushUnverifiedError(ConflictError):
+    """The receiver has not consented to deliveries (yet), and gets none."""
+
+    code = "push_unverified"
+    title = "The receiver has not consented"
+
+
 class TooManySubscriptionsError(ConflictError):
     """The bus has as many subscriptions as it may have."""
 
@@ -268,6 +282,14 @@ class UnsupportedMediaTypeError(WowEventError):
     code = "unsupported_media_type"
     status = 415
     title = "The content type is not supported"
+
+
+class AddressRefusedError(WowEventError):
+    """A webhook's URL goes where the bus does not call: by its form, its port or the addresses of its host."""
+
+    code = "address_refused"
+    status = 422
+    title = "The address is not called"
 
 
 class HeadersTooLargeError(WowEventError):

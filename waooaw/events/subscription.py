@@ -8,22 +8,16 @@ Rule 3: all that is wrong is told at once, each with its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from waooaw.events.attributes import VIOLATIONS_MAX
 from waooaw.events.cursor import TOKEN_LENGTH
-from waooaw.events.errors import (
-    InvalidParameterError,
-    InvalidPatternError,
-    InvalidRequestError,
-    NotAvailableFieldError,
-    UnknownParameterError,
-    Violation,
-)
+from waooaw.events.errors import InvalidParameterError, NotAvailableFieldError, Violation
+from waooaw.events.field_rules import Problems, Rule, WrongValueError, choice, number, whole
 from waooaw.events.pattern import PatternSet
 from waooaw.events.position import is_position
+from waooaw.events.push import PushDefinition, read_push
 from waooaw.events.retry import RetryPolicy
 from waooaw.events.timestamp import is_rfc3339
 
@@ -68,9 +62,10 @@ class SubscriptionDefinition:
     expires_after_seconds: float | None = None
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     on_exhausted: OnExhausted = "dead_letter"
+    push: PushDefinition | None = None
 
     def to_members(self) -> dict[str, Any]:
-        """Return the definition as the wire spells it, defaults included, without ``from``."""
+        """Return the definition as the wire spells it, defaults and secrets included, without ``from``."""
         retry = self.retry
         return {
             "patterns": [pattern.text for pattern in self.patterns.patterns],
@@ -88,7 +83,7 @@ class SubscriptionDefinition:
                 "max_age_seconds": retry.max_age_seconds,
             },
             "on_exhausted": self.on_exhausted,
-            "push": None,
+            "push": None if self.push is None else self.push.to_members(),
         }
 
 
@@ -107,16 +102,17 @@ def parse_subscription(members: object) -> SubscriptionDefinition:
     The error's ``errors`` name every field that is wrong, up to `VIOLATIONS_MAX`. Whether a cursor in ``from`` is one
     of the bus is for the bus to say.
     """
-    problems = _Problems()
+    problems = Problems()
     fields = problems.read("#", members, _FIELDS)
     retry = problems.read("#/retry", fields.pop("retry", {}), _RETRY)
+    push = read_push(problems, "#/push", fields.pop("push", None))
     if isinstance(members, Mapping) and "patterns" not in members:
         problems.add(InvalidParameterError, "#/patterns", "is required")
-    problems.raise_any()
+    problems.raise_any("a subscription")
     for later in _LATER:
         fields.pop(later, None)
     start = fields.pop("from", "now")
-    return SubscriptionDefinition(start=start, retry=RetryPolicy(**retry), **fields)
+    return SubscriptionDefinition(start=start, retry=RetryPolicy(**retry), push=push, **fields)
 
 
 def check_definition(definition: SubscriptionDefinition) -> None:
@@ -124,108 +120,14 @@ def check_definition(definition: SubscriptionDefinition) -> None:
     parse_subscription(definition.to_members() | {"from": definition.start})
 
 
-class _WrongError(Exception):
-    """What is wrong with one value; never leaves this module."""
-
-    def __init__(self, detail: str, kind: type[InvalidRequestError] = InvalidParameterError) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.kind = kind
-
-
-_Rule = Callable[[Any], Any]
-"""Returns the value as a definition keeps it; raises `_WrongError`, or an error that says where."""
-
-
-class _Problems:
-    """What was found wrong, and the kinds of error that it was."""
-
-    def __init__(self) -> None:
-        self._violations: list[Violation] = []
-        self._kinds: set[type[InvalidRequestError]] = set()
-
-    def add(self, kind: type[InvalidRequestError], pointer: str, detail: str) -> None:
-        self._take(kind, Violation(pointer, detail, kind.code))
-
-    def read(self, pointer: str, members: object, rules: Mapping[str, _Rule]) -> dict[str, Any]:
-        """Return the members of an object that are as they should be."""
-        if not isinstance(members, Mapping):
-            self.add(InvalidParameterError, pointer, "must be an object")
-            return {}
-        fields: dict[str, Any] = {}
-        for name, value in members.items():
-            place = f"{pointer}/{_escaped(name)}"
-            rule = rules.get(name) if isinstance(name, str) else None
-            if rule is None:
-                self.add(UnknownParameterError, place, f"is no field here; there are {', '.join(rules)}")
-                continue
-            try:
-                fields[name] = rule(value)
-            except _WrongError as wrong:
-                self.add(wrong.kind, place, wrong.detail)
-            except InvalidPatternError as error:
-                for violation in error.errors:
-                    self._take(InvalidPatternError, violation)
-        return fields
-
-    def raise_any(self) -> None:
-        """Raise what was found, if anything: as the kind that all of it shares, else as invalid parameters."""
-        if not self._violations:
-            return
-        detail = "; ".join(
-            f"{violation.pointer[2:] or 'a subscription'} {violation.detail}" for violation in self._violations
-        )
-        kind = self._kinds.pop() if len(self._kinds) == 1 else InvalidParameterError
-        raise kind(detail, errors=tuple(self._violations))
-
-    def _take(self, kind: type[InvalidRequestError], violation: Violation) -> None:
-        if len(self._violations) < VIOLATIONS_MAX:
-            self._violations.append(violation)
-            self._kinds.add(kind)
-
-
-def _escaped(name: object) -> str:
-    return str(name)[:64].replace("~", "~0").replace("/", "~1")
-
-
-def _whole(low: int, high: int) -> _Rule:
-    def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise _WrongError(f"must be a whole number from {low:,} to {high:,}")
-        return value
-
-    return read
-
-
-def _number(low: float, high: float, *, optional: bool = False) -> _Rule:
-    def read(value: object) -> float | None:
-        if value is None and optional:
-            return None
-        # NaN is in no range
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise _WrongError(f"must be a number from {low:,.0f} to {high:,.0f}" + (" or null" if optional else ""))
-        return float(value)
-
-    return read
-
-
-def _choice(*choices: str) -> _Rule:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise _WrongError(f"must be one of {', '.join(choices)}")
-        return value
-
-    return read
-
-
 def _later(value: object) -> None:
     if value is not None:
-        raise _WrongError("is not available in this release", NotAvailableFieldError)
+        raise WrongValueError("is not available in this release", NotAvailableFieldError)
 
 
 def _patterns(value: object) -> PatternSet:
     if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
-        raise _WrongError("must be a list of patterns")
+        raise WrongValueError("must be a list of patterns")
     return PatternSet.parse(value, pointer="#/patterns")
 
 
@@ -234,32 +136,32 @@ def _place(value: object) -> str:
         is_time = is_rfc3339(value.replace(" ", "+"))
         if value in {"earliest", "now"} or is_time or is_position(value) or len(value) == TOKEN_LENGTH:
             return value
-    raise _WrongError("must be earliest, now, an RFC 3339 time, a position or a cursor")
+    raise WrongValueError("must be earliest, now, an RFC 3339 time, a position or a cursor")
 
 
 def _object(value: object) -> object:
     return value
 
 
-_LATER: Final = ("filter", "push")
+_LATER: Final = ("filter",)
 
-_FIELDS: Final[Mapping[str, _Rule]] = {
+_FIELDS: Final[Mapping[str, Rule]] = {
     "patterns": _patterns,
     "filter": _later,
     "from": _place,
-    "ordering": _choice("none", "key"),
-    "max_in_flight": _whole(*MAX_IN_FLIGHT),
-    "max_waiting": _whole(*MAX_WAITING),
-    "lease_seconds": _number(*LEASE_SECONDS),
-    "expires_after_seconds": _number(*EXPIRES_AFTER_SECONDS, optional=True),
+    "ordering": choice("none", "key"),
+    "max_in_flight": whole(*MAX_IN_FLIGHT),
+    "max_waiting": whole(*MAX_WAITING),
+    "lease_seconds": number(*LEASE_SECONDS),
+    "expires_after_seconds": number(*EXPIRES_AFTER_SECONDS, optional=True),
     "retry": _object,
-    "on_exhausted": _choice("dead_letter", "drop"),
-    "push": _later,
+    "on_exhausted": choice("dead_letter", "drop"),
+    "push": _object,
 }
-_RETRY: Final[Mapping[str, _Rule]] = {
-    "max_attempts": _whole(*MAX_ATTEMPTS),
-    "first_seconds": _number(*WAIT_SECONDS),
-    "factor": _number(*FACTOR),
-    "cap_seconds": _number(*WAIT_SECONDS),
-    "max_age_seconds": _number(*WAIT_SECONDS, optional=True),
+_RETRY: Final[Mapping[str, Rule]] = {
+    "max_attempts": whole(*MAX_ATTEMPTS),
+    "first_seconds": number(*WAIT_SECONDS),
+    "factor": number(*FACTOR),
+    "cap_seconds": number(*WAIT_SECONDS),
+    "max_age_seconds": number(*WAIT_SECONDS, optional=True),
 }

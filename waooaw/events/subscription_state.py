@@ -9,6 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from waooaw.events.position import Position
+    from waooaw.events.push_state import PushState
     from waooaw.events.subscription import SubscriptionDefinition
 
 
@@ -110,3 +111,5 @@ class SubscriptionInfo:
     receives_after: Position
     """It receives all matching events after this position, and those that a fill puts before it."""
     queue: QueueState
+    push_state: PushState | None = None
+    """How pushing goes, where a service tells it; None without ``definition.push``."""

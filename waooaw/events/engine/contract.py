@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from waooaw.events.engine.push_contract import PushRecords
 from waooaw.events.engine.queue_contract import Queues
 from waooaw.events.engine.schedule_contract import Jobs, Schedule
 from waooaw.events.engine.subscription_contract import Subscriptions
@@ -214,7 +215,7 @@ class Replicas(Protocol):
         ...
 
 
-class Engine(EventLog, LiveChannel, Subscriptions, Queues, Schedule, Jobs, Replicas, Protocol):
+class Engine(EventLog, LiveChannel, Subscriptions, Queues, PushRecords, Schedule, Jobs, Replicas, Protocol):
     """One store behind a service."""
 
     @property

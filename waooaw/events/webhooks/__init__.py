@@ -1,0 +1,1 @@
+"""Deliveries by HTTP request: receivers that are called, safely for them and for us."""
