@@ -1,0 +1,82 @@
+"""The record of one receiver as this replica last saw it, and how all of them change it together.
+
+Rule 1: a change is decided from the record as it is, and written only over that one; where another replica was first,
+it is decided again from what that one wrote.
+Rule 2: times are the engine's: every answer tells them, and in between they are counted on by this machine's clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from waooaw.events.outages import EngineUnavailableError
+from waooaw.events.webhooks.push_record import encode_record, read_record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from waooaw.events.clock import Clock
+    from waooaw.events.engine.contract import Engine
+    from waooaw.events.engine.push_contract import PushRecord as StoredRecord
+    from waooaw.events.push import PushDefinition
+    from waooaw.events.webhooks.push_record import PushRecord
+
+
+TRIES_MAX: Final = 50
+"""Replicas that write at the same moment are a handful; more losses in a row are a defect somewhere."""
+
+
+class SharedRecord:
+    """Raises `NotFoundError` where the subscription is no more, and `UnavailableError` kinds."""
+
+    def __init__(self, engine: Engine, bus: str, incarnation: str, clock: Clock) -> None:
+        self._engine = engine
+        self._bus = bus
+        self._incarnation = incarnation
+        self._clock = clock
+        self._stored: StoredRecord | None = None
+        self._told_at = 0.0
+
+    def now_ms(self) -> int:
+        """Return the engine's time, as far as this replica knows it."""
+        if self._stored is None:
+            return self._clock.now_ms()
+        return self._stored.now_ms + round((self._clock.monotonic() - self._told_at) * 1000)
+
+    def record(self, push: PushDefinition) -> PushRecord:
+        """Return the record as it was last seen."""
+        value = b"" if self._stored is None else self._stored.value
+        return read_record(value, push, self.now_ms())
+
+    async def read(self, push: PushDefinition) -> PushRecord:
+        """Return the record as it is."""
+        self._take(await self._engine.push_record(self._bus, self._incarnation))
+        return self.record(push)
+
+    async def change(
+        self, push: PushDefinition, decide: Callable[[PushRecord, int], PushRecord], *, tells: bool = False
+    ) -> PushRecord:
+        """Change the record; return it as it is then. Where the decision is to leave it, nothing is written."""
+        stored = self._stored
+        if stored is None:
+            stored = self._take(await self._engine.push_record(self._bus, self._incarnation))
+        for _ in range(TRIES_MAX):
+            before = read_record(stored.value, push, self.now_ms())
+            after = decide(before, self.now_ms())
+            if after == before:
+                return before
+            value, expected = encode_record(after), stored.version
+            stored = self._take(
+                await self._engine.write_push_record(
+                    self._bus, self._incarnation, value, expected=expected, tells=tells
+                )
+            )
+            if stored.version == expected + 1 and stored.value == value:
+                return after
+        message = "too many replicas change the record of this webhook at once"
+        raise EngineUnavailableError(message, outcome="not_stored")
+
+    def _take(self, stored: StoredRecord) -> StoredRecord:
+        self._stored = stored
+        self._told_at = self._clock.monotonic()
+        return stored

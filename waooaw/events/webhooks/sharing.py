@@ -1,0 +1,72 @@
+"""How replicas share what one receiver takes at a time. Pure decisions over the record.
+
+Rule 1: the slots of all shares that have not ended are never more than the receiver's concurrency. A share ends by
+itself, so that those of a replica that died are free soon.
+Rule 2: every replica that has work gets an equal part, as far as it wants it; what does not divide goes to the first by
+name. A replica gives back only what it has no request on.
+Rule 3: the rate is divided as the slots are: whoever has all of them has all of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from waooaw.events.webhooks.push_record import Limits, PushRecord, Share
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from waooaw.events.push_state import BreakerState
+
+SHARE_SECONDS: Final = 5.0
+"""How long a share lasts: a replica that lost the store for less goes on, one that died is missed for no longer."""
+
+RENEW_SECONDS: Final = 1.0
+"""Between two renewals: four may fail."""
+
+
+def shared(
+    record: PushRecord,
+    replica: str,
+    *,
+    wanted: int,
+    held: int,
+    limits: Limits,
+    breaker: BreakerState,
+    now_ms: int,
+) -> PushRecord:
+    """Return the record with the share of one replica anew; with none where it wants none and has no request."""
+    others = {name: share for name, share in record.shares.items() if name != replica and share.until_ms > now_ms}
+    wanted = min(wanted, limits.concurrency)
+    if not wanted and not held:
+        return msgspec.structs.replace(record, shares=others)
+    part = _parts({name: share.wanted for name, share in others.items()} | {replica: wanted}, limits.concurrency)
+    free = max(limits.concurrency - sum(share.slots for share in others.values()), 0)
+    mine = Share(
+        slots=min(max(part[replica], held), free),
+        wanted=wanted,
+        held=held,
+        until_ms=now_ms + round(SHARE_SECONDS * 1000),
+        breaker=breaker,
+    )
+    return msgspec.structs.replace(record, shares=others | {replica: mine})
+
+
+def _parts(wanted: Mapping[str, int], slots: int) -> dict[str, int]:
+    """Divide slots among those who want some: nobody gets more than he wants, nor more than an equal part needs."""
+    parts: dict[str, int] = {}
+    waiting = sorted(wanted, key=lambda name: (wanted[name], name))
+    for index, name in enumerate(waiting):
+        # Those who want least come first: what they leave is divided among the others.
+        askers = len(waiting) - index
+        equal, rest = divmod(slots, askers)
+        parts[name] = min(wanted[name], equal + (1 if rest else 0))
+        slots -= parts[name]
+    return parts
+
+
+def rate_of(share: Share, limits: Limits) -> float | None:
+    """Return how many requests a second a replica may send."""
+    return None if limits.rate is None else limits.rate * share.slots / limits.concurrency
