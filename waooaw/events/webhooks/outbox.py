@@ -82,7 +82,7 @@ class Sent:
 
 
 class Outbox:
-    """Of one receiver at one replica. ``sent`` hears of each delivery that was tried, ``changed`` that a look is due."""
+    """Of one receiver at one replica. ``sent`` hears of each delivery tried, ``changed`` that a look is due."""
 
     def __init__(
         self,
