@@ -2,8 +2,8 @@
 
 Rule 1: the slots of all shares that have not ended are never more than the receiver's concurrency. A share ends by
 itself, so that those of a replica that died are free soon.
-Rule 2: every replica that has work gets an equal part, as far as it wants it; what does not divide goes to the first by
-name. A replica gives back only what it has no request on.
+Rule 2: every replica that has work gets an equal part, as far as it wants it; what does not divide goes to who
+has it. A replica gives back only what it has no request on.
 Rule 3: the rate is divided as the slots are: whoever has all of them has all of it.
 """
 
@@ -38,14 +38,16 @@ def shared(
     now_ms: int,
 ) -> PushRecord:
     """Return the record with the share of one replica anew; with none where it wants none and has no request."""
-    others = {name: share for name, share in record.shares.items() if name != replica and share.until_ms > now_ms}
+    live = {name: share for name, share in record.shares.items() if share.until_ms > now_ms}
+    others = {name: share for name, share in live.items() if name != replica}
     wanted = min(wanted, limits.concurrency)
     if not wanted and not held:
         return msgspec.structs.replace(record, shares=others)
-    part = _parts({name: share.wanted for name, share in others.items()} | {replica: wanted}, limits.concurrency)
+    asked = {name: (share.wanted, share.slots) for name, share in others.items()}
+    asked[replica] = (wanted, live[replica].slots if replica in live else 0)
     free = max(limits.concurrency - sum(share.slots for share in others.values()), 0)
     mine = Share(
-        slots=min(max(part[replica], held), free),
+        slots=min(max(_parts(asked, limits.concurrency)[replica], held), free),
         wanted=wanted,
         held=held,
         until_ms=now_ms + round(SHARE_SECONDS * 1000),
@@ -54,15 +56,14 @@ def shared(
     return msgspec.structs.replace(record, shares=others | {replica: mine})
 
 
-def _parts(wanted: Mapping[str, int], slots: int) -> dict[str, int]:
-    """Divide slots among those who want some: nobody gets more than he wants, nor more than an equal part needs."""
+def _parts(asked: Mapping[str, tuple[int, int]], slots: int) -> dict[str, int]:
+    """Divide slots among those who want some, and have some: nobody gets more than wanted, nor than an equal part."""
     parts: dict[str, int] = {}
-    waiting = sorted(wanted, key=lambda name: (wanted[name], name))
+    # Those who want least come first: what they leave is divided among the others. Of equals those who have most.
+    waiting = sorted(asked, key=lambda name: (asked[name][0], -asked[name][1], name))
     for index, name in enumerate(waiting):
-        # Those who want least come first: what they leave is divided among the others.
-        askers = len(waiting) - index
-        equal, rest = divmod(slots, askers)
-        parts[name] = min(wanted[name], equal + (1 if rest else 0))
+        equal, rest = divmod(slots, len(waiting) - index)
+        parts[name] = min(asked[name][0], equal + (1 if rest else 0))
         slots -= parts[name]
     return parts
 
