@@ -16,7 +16,7 @@ from tests.redis_servers.port import unused_port
 from tests.redis_servers.program import Program, program_path
 from waooaw.events.engine.redis.address import Credentials, Node, parse_address
 from waooaw.events.engine.redis.connecting import Connector, NodeConnection, TlsFiles
-from waooaw.events.engine.redis.name_lookup import NameLookup
+from waooaw.events.name_lookup import NameLookup
 
 READY: Final = ("Ready to accept connections", "Server initialized")
 CONNECT_SECONDS: Final = 20.0

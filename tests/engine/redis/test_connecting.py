@@ -18,7 +18,7 @@ from tests.redis_servers.port import unused_port
 from tests.redis_servers.program import PROGRAMS, Program
 from waooaw.events.engine.redis.address import Credentials, Node, parse_address
 from waooaw.events.engine.redis.connecting import Connector, NodeConnection, TlsFiles
-from waooaw.events.engine.redis.name_lookup import NameLookup
+from waooaw.events.name_lookup import NameLookup
 from waooaw.events.outages import EngineDeniedError, EngineUnavailableError, NameResolutionError
 
 SECRET: Final = "s3cret"

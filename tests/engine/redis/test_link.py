@@ -14,8 +14,8 @@ from tests.engine.redis.single_server import CONNECT_SECONDS, call, connected, s
 from waooaw.events.engine.redis.address import Credentials, Node, parse_address
 from waooaw.events.engine.redis.connecting import Connector, TlsFiles
 from waooaw.events.engine.redis.link import Link
-from waooaw.events.engine.redis.name_lookup import NameLookup
 from waooaw.events.engine.redis.script import STATE
+from waooaw.events.name_lookup import NameLookup
 from waooaw.events.outages import EngineUnavailableError
 
 SECONDS = 10.0

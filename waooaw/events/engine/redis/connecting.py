@@ -19,14 +19,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from waooaw.events.engine.redis.failure import connection_failure
-from waooaw.events.engine.redis.name_lookup import unanswered
+from waooaw.events.name_lookup import unanswered
 from waooaw.events.outages import EngineDeniedError, EngineUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from waooaw.events.engine.redis.address import Node, RedisAddress
-    from waooaw.events.engine.redis.name_lookup import NameLookup
+    from waooaw.events.name_lookup import NameLookup
 
 CLIENT_NAME: Final = "wowevent"
 """What CLIENT LIST shows."""
@@ -104,11 +104,12 @@ class Connector:
         raise failure or connection_failure(TimeoutError(), str(node), sent=False)
 
     async def _hosts(self, node: Node, timeout_seconds: float) -> tuple[str, ...]:
+        redis = f"Redis (port {node.port})"
         try:
             async with asyncio.timeout(timeout_seconds):
-                return await self._names.addresses(node.host, node.port)
+                return await self._names.addresses(node.host, redis)
         except TimeoutError:
-            raise unanswered(node.host, node.port, timeout_seconds) from None
+            raise unanswered(node.host, redis, timeout_seconds) from None
 
     def _prepared(self, node: Node, host: str, where: str, *, sentinel: bool) -> NodeConnection:
         arguments: dict[str, Any] = {"host": host, "port": node.port}

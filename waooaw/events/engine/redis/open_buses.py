@@ -22,12 +22,12 @@ from waooaw.events.engine.redis.bus_log import BusOptions, RedisBus
 from waooaw.events.engine.redis.connecting import Connector, TlsFiles
 from waooaw.events.engine.redis.failure import reply_failure
 from waooaw.events.engine.redis.live import LiveSubscription
-from waooaw.events.engine.redis.name_lookup import NameLookup
 from waooaw.events.engine.redis.pace import Pace
 from waooaw.events.engine.redis.session import SessionKeeper
 from waooaw.events.engine.redis.topology import topology_for
 from waooaw.events.errors import ClosedError, EngineUnreachableError
 from waooaw.events.identifier import new_chance
+from waooaw.events.name_lookup import NameLookup
 from waooaw.events.outages import EngineDeniedError, UnavailableError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ for tens of seconds until none is left for anything (after 40 attempts a trivial
 
 Rule 1: look-ups have threads of their own, one for each that is outstanding, and one is outstanding for each host:
 all who want to know wait for the same answer.
-Rule 2: a waiter waits for a bounded time and is told that DNS, not Redis, failed. The look-up itself goes on: there is
-no way to end it, and a second one would hang as well.
+Rule 2: a waiter waits for a bounded time and is told that DNS failed, not the one whose name it is. The look-up itself
+goes on: there is no way to end it, and a second one would hang as well.
 Rule 3: the threads are daemons: a process that ends does not wait for DNS.
 """
 
@@ -33,29 +33,39 @@ def system_look_up(host: str) -> Iterable[str]:
     return [str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
-def unanswered(host: str, port: int, timeout_seconds: float) -> NameResolutionError:
-    """Return the error for a look-up that did not come back in time."""
+def unanswered(host: str, whom: str, timeout_seconds: float) -> NameResolutionError:
+    """Return the error for a look-up that did not come back in time; ``whom`` was to be asked at that name."""
     return NameResolutionError(
-        f"DNS did not answer for {host!r} within {timeout_seconds:g} s; Redis (port {port}) was not asked. Check the "
+        f"DNS did not answer for {host!r} within {timeout_seconds:g} s; {whom} was not asked. Check the "
         "resolver of this machine and, on Kubernetes, that the network policy lets DNS out"
     )
 
 
 class NameLookup:
-    """The look-ups of one engine. Call it from one event loop; ``timeout_seconds`` is what one waiter waits."""
+    """The look-ups of one owner. Call it from one event loop; ``timeout_seconds`` is what one waiter waits.
+
+    ``owner`` is who closes it, for the sentence of an error; ``look_ups_max`` is how many threads it may have.
+    """
 
     def __init__(
-        self, timeout_seconds: float = 2.0, *, look_up: Callable[[str], Iterable[str]] = system_look_up
+        self,
+        timeout_seconds: float = 2.0,
+        *,
+        look_up: Callable[[str], Iterable[str]] = system_look_up,
+        owner: str = "the engine",
+        look_ups_max: int = LOOK_UPS_MAX,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._look_up = look_up
+        self._owner = owner
+        self._look_ups_max = look_ups_max
         self._outstanding: dict[str, asyncio.Future[tuple[str, ...] | Exception]] = {}
         self._closed = False
 
-    async def addresses(self, host: str, port: int) -> tuple[str, ...]:
+    async def addresses(self, host: str, whom: str) -> tuple[str, ...]:
         """Return the addresses of a host, each once, best first; an address that stands for itself at once.
 
-        ``port`` is for the sentence of the error. Raises `NameResolutionError`.
+        ``whom`` is to be asked there, for the sentence of the error. Raises `NameResolutionError`.
         """
         if _is_address(host):
             return (host,)
@@ -63,12 +73,12 @@ class NameLookup:
             async with asyncio.timeout(self._timeout_seconds):
                 found = await self._shared(host)
         except TimeoutError:
-            raise unanswered(host, port, self._timeout_seconds) from None
+            raise unanswered(host, whom, self._timeout_seconds) from None
         if isinstance(found, NameResolutionError):
             raise found
         if isinstance(found, Exception):
             detail = (
-                f"DNS failed for {host!r} ({_reason(found)}); Redis (port {port}) was not asked. Check the spelling of "
+                f"DNS failed for {host!r} ({_reason(found)}); {whom} was not asked. Check the spelling of "
                 "the host, and the DNS"
             )
             raise NameResolutionError(detail)
@@ -79,13 +89,13 @@ class NameLookup:
         self._closed = True
         for look_up in self._outstanding.values():
             if not look_up.done():
-                look_up.set_result(_closing())
+                look_up.set_result(self._closing())
 
     async def _shared(self, host: str) -> tuple[str, ...] | Exception:
-        while not self._closed and host not in self._outstanding and len(self._outstanding) >= LOOK_UPS_MAX:
+        while not self._closed and host not in self._outstanding and len(self._outstanding) >= self._look_ups_max:
             await asyncio.wait(self._outstanding.values(), return_when=asyncio.FIRST_COMPLETED)
         if self._closed:
-            return _closing()
+            return self._closing()
         look_up = self._outstanding.get(host)
         if look_up is None:
             look_up = self._start(host)
@@ -114,9 +124,8 @@ class NameLookup:
         if not answer.done():
             answer.set_result(found or OSError("the name has no address"))
 
-
-def _closing() -> NameResolutionError:
-    return NameResolutionError("the look-up was given up: the engine is closing")
+    def _closing(self) -> NameResolutionError:
+        return NameResolutionError(f"the look-up was given up: {self._owner} is closing")
 
 
 def _is_address(host: str) -> bool:

@@ -6,11 +6,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import pytest
 
-from waooaw.events.engine.redis.name_lookup import LOOK_UPS_MAX, NameLookup
+from waooaw.events.name_lookup import LOOK_UPS_MAX, NameLookup
 from waooaw.events.outages import NameResolutionError
+
+REDIS: Final = "Redis (port 6379)"
 
 
 class Dns:
@@ -40,13 +43,13 @@ async def test_addresses_stand_for_themselves(dns: Dns) -> None:
     """An address is not looked up."""
     names = NameLookup(look_up=dns.look_up)
     for host in ("10.0.0.7", "::1", "fe80::1%eth0"):
-        assert await names.addresses(host, 6379) == (host,)
+        assert await names.addresses(host, REDIS) == (host,)
     assert dns.asked == []
 
 
 async def test_the_system_is_asked() -> None:
     """A name that the system knows has addresses, each once."""
-    found = await NameLookup(20.0).addresses("localhost", 6379)
+    found = await NameLookup(20.0).addresses("localhost", REDIS)
     assert set(found) <= {"127.0.0.1", "::1"}
     assert len(found) == len(set(found)) >= 1
 
@@ -55,9 +58,11 @@ async def test_one_look_up_for_all_who_wait(dns: Dns) -> None:
     """All who want to know a name at once wait for one look-up; the next who asks is looked up for again."""
     names = NameLookup(20.0, look_up=dns.look_up)
     dns.answers.set()
-    assert await asyncio.gather(*(names.addresses("redis", 1) for _ in range(10))) == [("10.0.0.1", "10.0.0.2")] * 10
+    assert (
+        await asyncio.gather(*(names.addresses("redis", REDIS) for _ in range(10))) == [("10.0.0.1", "10.0.0.2")] * 10
+    )
     assert dns.asked == ["redis"]
-    assert await names.addresses("redis", 1) == ("10.0.0.1", "10.0.0.2")
+    assert await names.addresses("redis", REDIS) == ("10.0.0.1", "10.0.0.2")
     assert dns.asked == ["redis", "redis"]
 
 
@@ -66,28 +71,30 @@ async def test_a_dns_that_hangs(dns: Dns) -> None:
     names = NameLookup(0.01, look_up=dns.look_up)
     for _ in range(5):
         with pytest.raises(
-            NameResolutionError, match=r"DNS did not answer for 'redis' within 0\.01 s; Redis .* not asked"
+            NameResolutionError,
+            match=r"DNS did not answer for 'redis' within 0\.01 s; Redis .* was not asked",
         ):
-            await names.addresses("redis", 6379)
+            await names.addresses("redis", REDIS)
     assert dns.asked == ["redis"]
     patient = NameLookup(20.0, look_up=dns.look_up)
     patient._outstanding = names._outstanding  # noqa: SLF001 - the same look-up, waited for longer
-    waiter = asyncio.create_task(patient.addresses("redis", 6379))
+    waiter = asyncio.create_task(patient.addresses("redis", REDIS))
     await asyncio.sleep(0)
     dns.answers.set()
     assert await waiter == ("10.0.0.1", "10.0.0.2")
     assert dns.asked == ["redis"]
 
 
-async def test_threads_are_bounded(dns: Dns) -> None:
+@pytest.mark.parametrize("look_ups_max", [1, LOOK_UPS_MAX])
+async def test_threads_are_bounded(dns: Dns, look_ups_max: int) -> None:
     """However many names hang, there are no more threads than the limit; the rest is looked up once there is room."""
-    names = NameLookup(20.0, look_up=dns.look_up)
-    hosts = [f"host-{number}" for number in range(LOOK_UPS_MAX + 4)]
-    waiters = [asyncio.create_task(names.addresses(host, 1)) for host in hosts]
-    for _ in range(LOOK_UPS_MAX):
+    names = NameLookup(20.0, look_up=dns.look_up, look_ups_max=look_ups_max)
+    hosts = [f"host-{number}" for number in range(look_ups_max + 4)]
+    waiters = [asyncio.create_task(names.addresses(host, REDIS)) for host in hosts]
+    for _ in range(look_ups_max):
         assert await asyncio.to_thread(dns.all_asked.acquire, timeout=20)
     await asyncio.sleep(0)
-    assert sorted(dns.asked) == sorted(hosts[:LOOK_UPS_MAX])
+    assert sorted(dns.asked) == sorted(hosts[:look_ups_max])
     dns.answers.set()
     assert await asyncio.gather(*waiters) == [("10.0.0.1", "10.0.0.2")] * len(hosts)
     assert sorted(dns.asked) == sorted(hosts)
@@ -98,7 +105,7 @@ async def test_the_loops_own_threads_stay_free(dns: Dns) -> None:
     names = NameLookup(0.01, look_up=dns.look_up)
     for number in range(LOOK_UPS_MAX):
         with pytest.raises(NameResolutionError):
-            await names.addresses(f"host-{number}", 1)
+            await names.addresses(f"host-{number}", REDIS)
     async with asyncio.timeout(20):
         assert await asyncio.to_thread(lambda: 1) == 1
 
@@ -122,13 +129,13 @@ def _without_address(_: str) -> list[str]:
 async def test_failures(look_up: Callable[[str], list[str]], reason: str) -> None:
     """A look-up that fails says that DNS failed, why, and that Redis was not asked."""
     with pytest.raises(NameResolutionError, match=f"DNS failed for 'redis' .*{reason}.*Redis .* was not asked"):
-        await NameLookup(20.0, look_up=look_up).addresses("redis", 6379)
+        await NameLookup(20.0, look_up=look_up).addresses("redis", REDIS)
 
 
 async def test_a_waiter_that_is_cancelled(dns: Dns) -> None:
     """One who gives up does not take the answer from the others."""
     names = NameLookup(20.0, look_up=dns.look_up)
-    first, second = (asyncio.create_task(names.addresses("redis", 1)) for _ in range(2))
+    first, second = (asyncio.create_task(names.addresses("redis", REDIS)) for _ in range(2))
     assert await asyncio.to_thread(dns.all_asked.acquire, timeout=20)
     first.cancel()
     dns.answers.set()
@@ -138,13 +145,13 @@ async def test_a_waiter_that_is_cancelled(dns: Dns) -> None:
 
 async def test_closing(dns: Dns) -> None:
     """Closing answers all who wait and whoever comes later; twice is harmless, and a late answer harms nobody."""
-    names = NameLookup(20.0, look_up=dns.look_up)
-    waiter = asyncio.create_task(names.addresses("redis", 1))
+    names = NameLookup(20.0, look_up=dns.look_up, owner="the caller")
+    waiter = asyncio.create_task(names.addresses("redis", REDIS))
     assert await asyncio.to_thread(dns.all_asked.acquire, timeout=20)
     names.close()
     names.close()
-    for late in (waiter, asyncio.create_task(names.addresses("other", 1))):
-        with pytest.raises(NameResolutionError, match="closing"):
+    for late in (waiter, asyncio.create_task(names.addresses("other", REDIS))):
+        with pytest.raises(NameResolutionError, match="the caller is closing"):
             await late
     assert dns.asked == ["redis"]
 
@@ -155,7 +162,7 @@ def test_a_loop_that_is_gone(dns: Dns) -> None:
     before, threading.excepthook = threading.excepthook, unraisable.append
     try:
         with pytest.raises(NameResolutionError):
-            asyncio.run(NameLookup(0.01, look_up=dns.look_up).addresses("redis", 1))
+            asyncio.run(NameLookup(0.01, look_up=dns.look_up).addresses("redis", REDIS))
         late = [thread for thread in threading.enumerate() if thread.name == "look-up redis"]
         assert [thread.daemon for thread in late] == [True]
         dns.answers.set()
