@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waooaw.events.retry import RetryPolicy
+from waooaw.events.retry import PUSH_RETRY, RetryPolicy
 
 POLICIES = st.builds(
     RetryPolicy,
@@ -57,3 +57,10 @@ def test_a_factor_of_one_waits_alike() -> None:
 def test_when_it_is_over(policy: RetryPolicy, failures: int, age_seconds: float, reason: str | None) -> None:
     """After exactly so many tries, or at the age; the number is told where both hold."""
     assert policy.exhausted(failures, age_seconds) == reason
+
+
+def test_a_receiver_is_tried_for_most_of_a_day() -> None:
+    """The default for webhooks outlasts a night: with half of each bound, as jitter gives it in the mean, 17 hours."""
+    bounds = [PUSH_RETRY.bound_seconds(failures) for failures in range(1, PUSH_RETRY.max_attempts)]
+    assert bounds[:4] == [5, 15, 45, 135]
+    assert 16 < sum(bounds) / 2 / 3600 < 18

@@ -8,7 +8,7 @@ Architecture Blog, 2015).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 DeadReason = Literal["max_attempts", "max_age", "rejected", "validation", "undeliverable"]
 
@@ -46,3 +46,13 @@ class RetryPolicy:
         if self.max_age_seconds is not None and age_seconds >= self.max_age_seconds:
             return "max_age"
         return None
+
+
+DEFAULT_RETRY: Final = RetryPolicy()
+"""For members that claim or connect: they are there, so what fails is mostly the event."""
+
+PUSH_RETRY: Final = RetryPolicy(max_attempts=12, first_seconds=5.0, factor=3.0, cap_seconds=36_000.0)
+"""For receivers that are called, where the policy says nothing else: a receiver may be away for a night.
+
+The bounds are 5 s, 15 s, 45 s, 2 min, 7 min, 20 min, 1 h, 3 h, 9 h, 10 h, 10 h: 17 hours in the mean, as Svix' 27.
+"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from waooaw.events.cursor import TOKEN_LENGTH
@@ -18,7 +18,7 @@ from waooaw.events.field_rules import Problems, Rule, WrongValueError, choice, n
 from waooaw.events.pattern import PatternSet
 from waooaw.events.position import is_position
 from waooaw.events.push import PushDefinition, read_push
-from waooaw.events.retry import RetryPolicy
+from waooaw.events.retry import DEFAULT_RETRY, PUSH_RETRY, RetryPolicy
 from waooaw.events.timestamp import is_rfc3339
 
 Ordering = Literal["none", "key"]
@@ -60,9 +60,14 @@ class SubscriptionDefinition:
     max_waiting: int = 1_000_000
     lease_seconds: float = 30.0
     expires_after_seconds: float | None = None
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: RetryPolicy = DEFAULT_RETRY
     on_exhausted: OnExhausted = "dead_letter"
     push: PushDefinition | None = None
+
+    def __post_init__(self) -> None:
+        """Try for longer where nothing was said of retries and a receiver is called."""
+        if self.push is not None and self.retry is DEFAULT_RETRY:
+            object.__setattr__(self, "retry", PUSH_RETRY)
 
     def to_members(self) -> dict[str, Any]:
         """Return the definition as the wire spells it, defaults and secrets included, without ``from``."""
@@ -112,7 +117,8 @@ def parse_subscription(members: object) -> SubscriptionDefinition:
     for later in _LATER:
         fields.pop(later, None)
     start = fields.pop("from", "now")
-    return SubscriptionDefinition(start=start, retry=RetryPolicy(**retry), push=push, **fields)
+    policy = replace(DEFAULT_RETRY if push is None else PUSH_RETRY, **retry)
+    return SubscriptionDefinition(start=start, retry=policy, push=push, **fields)
 
 
 def check_definition(definition: SubscriptionDefinition) -> None:
