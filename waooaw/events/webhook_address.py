@@ -168,6 +168,75 @@ def _why_not(address: IpAddress, networks: AllowedNetworks, scheme: str, port: i
 
 def is_internal(host: str) -> bool:
     """Tell whether a name is one of some inner network by its spelling."""
+    labels = host.removesuffix(".").lower().split(".")
+    return len(labels) == 1 or any(".".join(labels[-count:]) in INTERNAL_NAMES for count in (1, 2))
+
+
+def refused(why: str, *, opens: bool = False) -> AddressRefusedError:
+    """Return the error that says why a URL is not called; with ``opens`` also how an operator lets it be called."""
+    how = f"; the operator can open networks with {ALLOWED_NETWORKS}" if opens else ""
+    detail = f"is not called: {why}{how}"
+    return AddressRefusedError(
+        f"{POINTER[2:]} {detail}", errors=(Violation(POINTER, detail, AddressRefusedError.code),)
+    )
+
+
+def _network(text: str) -> IpNetwork:
+    try:
+        network = ip_network("" if "%" in text else text, strict=False)  # a zone means nothing here
+    except ValueError:
+        raise ValueError(f"{text[:64]!r} is no network") from None
+    if "/" in text and ip_address(text.partition("/")[0]) != network.network_address:
+        raise ValueError(f"{text[:64]!r} has an address inside the network {network}; say which of the two it is")
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:  # noqa: PLR2004 - the bits before the IPv4 address
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:  # it is dialled as IPv4
+            return ip_network(f"{mapped}/{network.prefixlen - 96}")
+    return network
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    """Return the scheme in lower case, the authority, and the path with the query."""
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise refused("it has characters that no URL has; a name in other letters is spelled xn--…")
+    if "\\" in text:
+        raise refused("it has a backslash, which some read as a slash")
+    named = _SCHEME.match(text)
+    if named is None or named[1].lower() not in {"http", "https"}:
+        raise refused("only https is called" if named is None else f"it is {named[1][:32]}, and only https is called")
+    rest = text[named.end() :]
+    if not rest.startswith("//"):
+        raise refused("there have to be two slashes and a host behind its scheme")
+    if "#" in rest:
+        raise refused("it has a fragment, which is never sent")
+    authority, path = _cut(rest[2:])
+    if "@" in authority:
+        raise refused("it has credentials; they belong into push.authorization, where they stay secret")
+    before, mark, query = path.partition("?")
+    if _PATH.fullmatch(before) is None or _QUERY.fullmatch(query) is None:
+        raise refused("its path or query has characters that have to be percent-encoded")
+    return named[1].lower(), authority, f"{before or '/'}{mark}{query}"
+
+
+def _cut(rest: str) -> tuple[str, str]:
+    end = next((index for index, letter in enumerate(rest) if letter in "/?"), len(rest))
+    return rest[:end], rest[end:]
+
+
+def _read_port(text: str | None, scheme: str) -> int:
+    if text is None:
+        return 443 if scheme == "https" else 80
+    if _PORT.fullmatch(text) is None or int(text[1:]) > PORT_MAX:
+        raise refused(f"its port is no number from 1 to {PORT_MAX:,}, spelled without zeros in front")
+    return int(text[1:])
+
+
+def _read_host(host: str) -> IpAddress | None:
+    """Return the address that a host is, None for a name; raises `AddressRefusedError` for what is neither."""
+    if not host:
+        raise refused("it has no host")
+    if host.startswith("["):
+        return _read_ipv6(host[1:-1])
     if "%" in host:
         raise refused("its host is percent-encoded")
     labels = host.removesuffix(".").split(".")
