@@ -5,7 +5,7 @@ What a block's first line says, after the language:
 * `sh`, `python`: it is run. A `json` or `text` block right after it is its output.
 * `sh terminal`: it is started and goes on; the next `text terminal` block is what it has written by then, and the next
   terminal ends it.
-* `sh server`: the same, with `text server`, but it goes on until the document ends.
+* `sh server`, `python server`: the same, with `text server`, but it goes on until the document ends.
 * `json` elsewhere: an example, which must be JSON. `js`: must be JavaScript.
 * `conf`: settings of Redis, with the name that the tests know them by.
 * `acl`, `console`, `text` elsewhere, `http`: for people; nothing is done with it here.

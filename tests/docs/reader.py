@@ -21,7 +21,7 @@ from tests.service_process import ServiceProcess, clean_environment
 ADDRESS: Final = "localhost:8080"
 """Where documents say the service is; here it is where the test's is."""
 
-SERVER_PORTS: Final = ("6379", "8081")
+SERVER_PORTS: Final = ("6379", "8081", "9000")
 """Ports on which documents start servers of their own; here each is one that is free."""
 
 BLOCK_SECONDS: Final = 30.0
@@ -58,12 +58,8 @@ class Reader:
 
     def run(self, block: Block) -> str:
         """Run a block to its end; return what it wrote to standard output. A failing one is an AssertionError."""
-        if block.language == "python":
-            command = [sys.executable, "-c", self.here(block.text)]
-        else:
-            command = ["bash", "-c", self._script(block)]
         done = subprocess.run(
-            command,
+            self._command(block),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
@@ -88,7 +84,7 @@ class Reader:
         self._screen = self._folder / f"screen-{block.line}.txt"
         with self._screen.open("wb") as screen:
             process = subprocess.Popen(
-                ["bash", "-c", self._script(block)],
+                self._command(block),
                 stdin=subprocess.DEVNULL,
                 stdout=screen,
                 stderr=screen,
@@ -113,6 +109,11 @@ class Reader:
         matches = json_matches if block.language == "json" else text_matches
         expected = self.here(block.text)
         assert matches(expected, output), f"line {block.line} shows\n{expected}\nbut the output is\n{output}"
+
+    def _command(self, block: Block) -> list[str]:
+        if block.language == "python":
+            return [sys.executable, "-u", "-c", self.here(block.text)]  # unbuffered, as in a terminal
+        return ["bash", "-c", self._script(block)]
 
     def _script(self, block: Block) -> str:
         return f"set -euo pipefail; . {self._variables}; set -a\n{self.here(block.text)}\nexport -p > {self._variables}"

@@ -17,6 +17,9 @@ from tests.service_process import ServiceProcess
 RUN = frozenset({"sh", "python"})
 KNOWN = RUN | {"acl", "conf", "console", "http", "js", "json", "text"}
 
+CALLS_THIS_MACHINE = {"WOWEVENT_WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8"}
+"""What documents say that the service needs for receivers beside it."""
+
 
 def named(path: Path) -> str:
     return str(path.relative_to(ROOT))
@@ -26,7 +29,7 @@ def named(path: Path) -> str:
 def test_what_a_document_tells_to_do_works(document: Path, tmp_path: Path) -> None:
     """Each command and program of a document, in order against one fresh service, writes what the document shows."""
     (tmp_path / "reader").mkdir()
-    with ServiceProcess(tmp_path) as service, Reader(tmp_path / "reader", service) as reader:
+    with ServiceProcess(tmp_path, CALLS_THIS_MACHINE) as service, Reader(tmp_path / "reader", service) as reader:
         output: str | None = None
         for block in read_blocks(document):
             if block.label in {"terminal", "server"}:

@@ -26,6 +26,7 @@ from waooaw.events.outages import UnavailableError
 
 RUNBOOK_TEXT: Final = RUNBOOK.read_text("utf-8")
 SUBSCRIPTIONS_TEXT: Final = RUNBOOK.with_name("subscriptions.md").read_text("utf-8")
+WEBHOOKS_TEXT: Final = RUNBOOK.with_name("webhooks.md").read_text("utf-8")
 
 NOT_OF_REDIS: Final = {"closed", "disabled", "draining", "storage_failed", "unavailable", "writer_unknown"}
 """Codes of the embedded engine, of the process itself, and those that pass between the bus and its engine."""
@@ -143,3 +144,11 @@ def test_every_log_line_of_subscriptions_says_what_to_do() -> None:
 
     assert len(told) > 20
     assert {line for line in told if f"`{line}`" not in SUBSCRIPTIONS_TEXT} == set()
+
+
+def test_every_log_line_of_webhooks_says_what_to_do() -> None:
+    """The runbook of webhooks has each log line about receivers, and none that is not written."""
+    told = {line for line, _ in log_lines() if line.startswith("webhook.")}
+
+    assert len(told) > 5
+    assert set(re.findall(r"`(webhook\.[a-z_]+)`", WEBHOOKS_TEXT)) == told
