@@ -314,11 +314,13 @@ class Endpoint:
             ),
             tells=True,
         )
-        if record.state != "pending":
-            level = logging.INFO if record.state == "verified" else logging.WARNING
-            _log.log(level, f"webhook.{record.state}", extra=self._labels | {"detail": record.reason})
+        extra = self._labels | {"detail": record.reason}
+        if record.state == "verified":
+            _log.info("webhook.verified", extra=extra)
+        elif record.state == "refused":
+            _log.warning("webhook.refused", extra=extra)
         elif before.reason != record.reason:
-            _log.warning("webhook.unanswered", extra=self._labels | {"detail": record.reason})
+            _log.warning("webhook.unanswered", extra=extra)
         return record
 
     async def ask(self) -> PushRecord:
