@@ -231,6 +231,7 @@ def test_parsers_agree(url: str) -> None:
         ("agent.example.com", ["8.8.8.8", "127.0.0.1"], "stands for an address that is loopback"),
         ("agent.example.com", ["8.8.8.8", "::ffff:10.0.0.1"], "stands for an address that is private"),
         ("agent.example.com", ["fe80::1%eth0"], "link-local"),
+        ("agent.example.com", ["2606:4700::1111%eth0"], "bound to one link"),
         ("agent.example.com", ["8.8.8.8", "somewhere"], "something that is no address"),
         ("redis", ["8.8.8.8"], "in no opened network, though its name is an inner one"),
         ("metadata.google.internal.", ["8.8.8.8"], "though its name is an inner one"),

@@ -102,6 +102,8 @@ def special_kind(address: IpAddress) -> str | None:
     for network, words in _IPV6:
         if address in network:
             return words
+    if address.scope_id is not None:
+        return "bound to one link by its zone (RFC 4007)"
     if address in _TRANSLATED or (int(address) >> 32) & _ISATAP_MASK == _ISATAP:
         carried = IPv4Address(int(address) & 0xFFFFFFFF)
         kind = special_kind(carried)
