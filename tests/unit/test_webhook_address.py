@@ -15,6 +15,8 @@ from yarl import URL
 from tests.webhooks.addresses import PUBLIC, REFUSED, UNREADABLE
 from waooaw.events.address_kind import IpAddress, IpNetwork, dialled, special_kind
 from waooaw.events.errors import AddressRefusedError
+from waooaw.events.field_rules import Problems
+from waooaw.events.push import read_push
 from waooaw.events.webhook_address import (
     AllowedNetworks,
     WebhookUrl,
@@ -82,6 +84,15 @@ def test_hostile_urls(url: str, said: str) -> None:
     violation = error.errors[0]
     assert (violation.pointer, violation.code) == ("#/push/url", "address_refused")
     assert error.detail == f"push/url {violation.detail}"
+
+
+def test_hostile_urls_that_a_definition_takes() -> None:
+    """What is refused by where it goes has passed the rule for the spelling of the field: nothing else stops it."""
+    for url in (*REFUSED, *PUBLIC):
+        problems = Problems()
+        definition = read_push(problems, "#/push", {"url": url})
+        problems.raise_any("push")
+        assert definition is not None
 
 
 @pytest.mark.parametrize("url", PUBLIC)

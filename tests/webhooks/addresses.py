@@ -132,7 +132,6 @@ REFUSED: Final[dict[str, str]] = {
     "https://agent.example.com:/": "its port is no number",
     "https://agent.example.com:-1/": "its port is no number",
     "https://agent.example.com:443:443/": "its port is no number",
-    "https://agent.example.com:4 43/": "characters that no URL has",
     # Credentials, and what is mistaken for them
     "https://user@agent.example.com/": "it has credentials",
     "https://user:pass@agent.example.com/": "it has credentials",
@@ -189,6 +188,7 @@ UNREADABLE: Final[dict[str, str]] = {
     "https://agent.example.com[::1]/": "no name and no address",
     "https://[]/": "no IPv6 address",
     " https://agent.example.com/": "characters that no URL has",
+    "https://agent.example.com:4 43/": "characters that no URL has",
     "https://agent.example.com/ ": "characters that no URL has",
     "https://agent.example.com\t/": "characters that no URL has",
     "https://agent.example.com\r\nHost: 127.0.0.1/": "characters that no URL has",
