@@ -18,16 +18,25 @@ from waooaw.events.errors import StartupError
 from waooaw.events.position import make_position
 
 EVENTS = 300
+ADDED_BY_FORMAT_3 = ("push_records", "push_attempts")
+
+
+@pytest.fixture(params=[1, 2], ids=lambda version: f"format-{version}")
+def version(request: pytest.FixtureRequest) -> int:
+    """Return the format of the store that a test begins with."""
+    return int(request.param)
 
 
 @pytest.fixture
-def old(tmp_path: Path) -> Path:
-    """Return a store as the first release wrote it: a bus, its epoch, and some events."""
+def old(tmp_path: Path, version: int) -> Path:
+    """Return a store of an earlier format: a bus, its epoch, and some events."""
     path = tmp_path / "events.db"
     connection = sqlite3.connect(path)
-    connection.executescript(resources.files("waooaw.events.engine.sqlite").joinpath("format_1.sql").read_text("utf-8"))
+    for step in range(1, version + 1):
+        file = resources.files("waooaw.events.engine.sqlite").joinpath(f"format_{step}.sql")
+        connection.executescript(file.read_text("utf-8"))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("PRAGMA user_version = 1")
+    connection.execute(f"PRAGMA user_version = {version}")
     given = entries(EVENTS)
     rows = [
         (make_position(1_764_000_000_000, number), each.type, each.source, each.id, None, 0, each.body)
@@ -45,12 +54,12 @@ def old(tmp_path: Path) -> Path:
 
 def _version(path: Path) -> int:
     connection = sqlite3.connect(path)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
     connection.close()
-    return int(version)
+    return int(found)
 
 
-async def test_a_store_of_the_first_format_goes_on(old: Path) -> None:
+async def test_a_store_of_an_earlier_format_goes_on(old: Path) -> None:
     """Its events, its history and its counts are there; durable subscriptions and appends work, also after a reopen."""
     async with open_store(old) as engine:
         before = await stored(engine)
@@ -67,10 +76,10 @@ async def test_a_store_of_the_first_format_goes_on(old: Path) -> None:
         await Queue(engine, queue.incarnation, queue.rules).ack(lease)
 
 
-async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path) -> None:
-    """Where the new tables cannot be made, the store keeps its old format whole, for the release that wrote it."""
+async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path, version: int) -> None:
+    """Where the last of the new tables cannot be made, the store keeps its format whole, for the release of it."""
     connection = sqlite3.connect(old)
-    connection.execute("CREATE TABLE parked (queue INTEGER)")
+    connection.execute("CREATE TABLE push_attempts (queue INTEGER)")
     tables = connection.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall()
     connection.close()
 
@@ -81,7 +90,7 @@ async def test_an_upgrade_that_fails_leaves_the_store_as_it_was(old: Path) -> No
     connection = sqlite3.connect(old)
     assert connection.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall() == tables
     connection.close()
-    assert _version(old) == 1
+    assert _version(old) == version
 
 
 async def test_a_store_that_was_brought_up_is_as_a_new_one(old: Path, tmp_path: Path) -> None:
@@ -104,3 +113,27 @@ async def test_a_subscription_that_begins_with_old_events(old: Path) -> None:
         assert (await queue.state()).fill is not None
         assert positions(await queue.claim()) == []
         assert await engine.oldest_needed(BUS, [queue.incarnation]) == 1
+
+
+async def test_a_subscription_of_the_second_format(tmp_path: Path) -> None:
+    """It keeps what waits, is leased and is dead, and can be pushed from then on: nothing is known of its receiver."""
+    path = tmp_path / "events.db"
+    async with open_store(path) as engine:
+        queue = await Queue.made(engine)
+        await (await Feed.begun(engine)).append(*entries(3), to=[queue])
+        leased, dead = await queue.claim(2)
+        await queue.settle_as("reject", dead)
+        state = await queue.state()
+    connection = sqlite3.connect(path)
+    for table in ADDED_BY_FORMAT_3:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+
+    async with open_store(path) as engine:
+        queue = queue.seen_by(engine, "another")
+        assert await queue.state() == state
+        assert await engine.push_attempts(BUS, queue.incarnation) == ()
+        assert (await engine.write_push_record(BUS, queue.incarnation, b"known", expected=0)).version == 1
+        await queue.ack(leased)
+    assert _version(path) == FORMAT

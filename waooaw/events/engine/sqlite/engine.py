@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from waooaw.events.engine.sqlite import store_file
 from waooaw.events.engine.sqlite.appending import Appending
 from waooaw.events.engine.sqlite.bus_log import Answer, BusLog
+from waooaw.events.engine.sqlite.push_rows import PushRows
 from waooaw.events.engine.sqlite.queues import Queues
 from waooaw.events.engine.sqlite.reading import Range
 from waooaw.events.engine.sqlite.replica_list import ReplicaList
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from waooaw.events.clock import Clock
     from waooaw.events.dead_letter import DeadLetter
     from waooaw.events.engine.contract import EngineState, Frame, LogState, Page, Registration, ReplicaRecord, Tip
+    from waooaw.events.engine.push_contract import PushRecord
     from waooaw.events.engine.queue_contract import (
         Claimed,
         ClaimRequest,
@@ -76,6 +78,7 @@ class SqliteEngine:
         self._appending = Appending(self._store, self._tell)
         self._subscriptions = Subscriptions(self._store)
         self._queues = Queues(self._store)
+        self._push = PushRows(self._store)
         self._schedule = ScheduleRows(self._store, self._durability)
 
     @property
@@ -272,6 +275,26 @@ class SqliteEngine:
     async def purge(self, bus: str, incarnation: str, ids: Sequence[str]) -> int:
         """See `Queues.purge`."""
         return await self._queues.purge(self._log(bus), incarnation, ids)
+
+    # Push records -----------------------------------------------------------------------------------------------------
+
+    async def push_record(self, bus: str, incarnation: str) -> PushRecord:
+        """See `PushRecords.push_record`."""
+        return await self._push.record(self._log(bus), incarnation)
+
+    async def write_push_record(
+        self, bus: str, incarnation: str, value: bytes, *, expected: int, tells: bool = False
+    ) -> PushRecord:
+        """See `PushRecords.write_push_record`."""
+        return await self._push.write_record(self._log(bus), incarnation, value, expected, tells=tells)
+
+    async def add_push_attempts(self, bus: str, incarnation: str, attempts: Sequence[bytes], *, kept: int) -> None:
+        """See `PushRecords.add_push_attempts`."""
+        await self._push.add_attempts(self._log(bus), incarnation, attempts, kept)
+
+    async def push_attempts(self, bus: str, incarnation: str) -> tuple[bytes, ...]:
+        """See `PushRecords.push_attempts`."""
+        return await self._push.attempts(self._log(bus), incarnation)
 
     # Schedule and jobs ------------------------------------------------------------------------------------------------
 

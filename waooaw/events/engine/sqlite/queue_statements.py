@@ -70,6 +70,13 @@ _DELETE_LETTERS: Final = """
 DELETE FROM dead_letters WHERE (queue, died_ms, number) IN
 (SELECT queue, died_ms, number FROM dead_letters WHERE queue = ? LIMIT ?)
 """
+_DELETE_PUSH_RECORD: Final = """
+DELETE FROM push_records WHERE queue IN (SELECT queue FROM push_records WHERE queue = ? LIMIT ?)
+"""
+_DELETE_PUSH_ATTEMPTS: Final = """
+DELETE FROM push_attempts WHERE (queue, number) IN
+(SELECT queue, number FROM push_attempts WHERE queue = ? LIMIT ?)
+"""
 _DELETE_UNHELD_COPIES: Final = """
 DELETE FROM copies WHERE (queue, position, copy) IN
 (SELECT c.queue, c.position, c.copy FROM copies c WHERE c.queue = ?1 AND NOT EXISTS (SELECT 1 FROM held h
@@ -77,7 +84,15 @@ WHERE h.queue = c.queue AND h.copied = 1 AND h.position = c.position AND h.copy 
 """
 DELETE_ROWS: Final = (_DELETE_FRESH, _DELETE_PARKED, _DELETE_UNLEASED, _DELETE_UNHELD_COPIES)
 """What waits or is scheduled, some rows at a time."""
-DELETE_ALL_ROWS: Final = (_DELETE_FRESH, _DELETE_PARKED, _DELETE_HELD, _DELETE_COPIES, _DELETE_LETTERS)
+DELETE_ALL_ROWS: Final = (
+    _DELETE_FRESH,
+    _DELETE_PARKED,
+    _DELETE_HELD,
+    _DELETE_COPIES,
+    _DELETE_LETTERS,
+    _DELETE_PUSH_RECORD,
+    _DELETE_PUSH_ATTEMPTS,
+)
 """All of a queue, some rows at a time."""
 
 # The lists ------------------------------------------------------------------------------------------------------------

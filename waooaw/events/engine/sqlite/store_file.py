@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 APPLICATION_ID: Final = 0x574F5745
 """``WOWE``: tells our files from other SQLite files (sqlite.org/pragma.html#pragma_application_id)."""
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Stored as ``user_version``. ``format_<n>.sql`` makes it out of the one before; a release refuses later ones."""
 
 CHECKPOINT_PAGES: Final = 4000
