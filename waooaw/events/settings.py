@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, get_args, get_type_hints
 
 from waooaw.events.bus_names import DEFAULT_BUS, read_levels, wrong_with_buses
 from waooaw.events.errors import InvalidSettingError
+from waooaw.events.webhook_address import wrong_with_networks
+from waooaw.events.webhook_origin import wrong_with_origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -150,6 +152,17 @@ class Settings:
         "Then they lapse.",
         minimum=1,
         maximum=86_400,
+    )
+    webhook_allowed_networks: tuple[str, ...] = _setting(
+        (),
+        "Networks inside, separated by commas, that webhooks may call, by http too: 10.20.0.0/16,fd00:7::/64. "
+        "Empty: none, so that nobody reaches through this service what he could not call himself.",
+        check=wrong_with_networks,
+    )
+    webhook_origin: str = _setting(
+        "wowevent",
+        "The name that receivers of webhooks are asked to allow, and that each request bears: one for all replicas.",
+        check=wrong_with_origin,
     )
     storage_reserve_bytes: int = _setting(
         64 * MIB,
@@ -321,6 +334,8 @@ def _parse_bool(text: str, given_by: str) -> bool:
 def _parse_choice(info: SettingInfo, text: str, given_by: str) -> str:
     if info.rule.choices and text.upper() not in info.rule.choices:
         raise _invalid(given_by, text, f"must be one of {', '.join(info.rule.choices)}")
+    if info.rule.check is not None and (wrong := info.rule.check(text)) is not None:
+        raise _invalid(given_by, text, wrong)
     return text.upper() if info.rule.choices else text
 
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final
 
 from waooaw.events.position import format_position, parse_position
+from waooaw.events.push_wire import PUSH_TOLD, push_definition_members, push_members, read_push_state
 from waooaw.events.retry import RetryPolicy
 from waooaw.events.subscription import SubscriptionDefinition, parse_subscription
 from waooaw.events.subscription_state import (
@@ -34,7 +35,9 @@ TOLD: Final = frozenset(
         *("leases", "failing", "oldest", "last_errors", "suspected_poison", "members"),
     )
 )
-"""What a service tells of a subscription besides its definition, details included: no definition has these."""
+"""What a service tells of a subscription besides its definition, details included: no definition has these. What it
+tells so below ``push`` is `PUSH_TOLD`.
+"""
 
 _COUNTS: Final = Counts.__struct_fields__
 _FIELDS: Final = tuple(field.name for field in fields(SubscriptionDefinition) if field.name not in {"start", "retry"})
@@ -42,8 +45,9 @@ _RETRY_FIELDS: Final = tuple(field.name for field in fields(RetryPolicy))
 
 
 def subscription_members(info: SubscriptionInfo, now_ms: int) -> dict[str, Any]:
-    """Spell a subscription as it stands at a time (Unix milliseconds)."""
+    """Spell a subscription as it stands at a time (Unix milliseconds), without its secrets."""
     queue = info.queue
+    push = info.definition.push
     receives_after = format_position(info.receives_after)
     return {
         "name": info.name,
@@ -53,6 +57,7 @@ def subscription_members(info: SubscriptionInfo, now_ms: int) -> dict[str, Any]:
         "receives": f"events accepted after {receives_after}",
         "receives_after": receives_after,
         **info.definition.to_members(),
+        "push": None if push is None else push_members(push, info.push_state),
         "counts": counts_members(queue.counts),
         "oldest_waiting": _spelled(queue.oldest_ms),
         "oldest_waiting_seconds": _age(queue.oldest_ms, now_ms),
@@ -61,6 +66,14 @@ def subscription_members(info: SubscriptionInfo, now_ms: int) -> dict[str, Any]:
         "claimed": format_timestamp(queue.claimed_ms),
         "fill": None if queue.fill is None else _fill_members(queue.fill),
     }
+
+
+def definition_members(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the definition in what a service told of a subscription, so that it can be put again; checks nothing."""
+    known = {name: value for name, value in members.items() if name not in TOLD}
+    if isinstance(push := known.get("push"), dict):
+        known["push"] = {name: value for name, value in push.items() if name not in PUSH_TOLD}
+    return known
 
 
 def counts_members(counts: Counts) -> dict[str, int]:
@@ -86,12 +99,15 @@ def _age(milliseconds: int | None, now_ms: int) -> float | None:
 
 
 def read_subscription(members: Mapping[str, Any]) -> SubscriptionInfo:
-    """Read a subscription as a service spelled it; members of later releases are passed over.
+    """Read a subscription as a service spelled it, secrets as `MASK`; members of later releases are passed over.
 
     Raises KeyError, TypeError, ValueError or a `WowEventError` for what no service spells.
     """
     counts = {name: members["counts"].get(name, 0) for name in _COUNTS}
     known = {name: members[name] for name in _FIELDS if name in members}
+    push = known.get("push")
+    if push is not None:
+        known["push"] = push_definition_members(push)
     known["retry"] = {name: value for name, value in members["retry"].items() if name in _RETRY_FIELDS}
     return SubscriptionInfo(
         name=members["name"],
@@ -107,6 +123,7 @@ def read_subscription(members: Mapping[str, Any]) -> SubscriptionInfo:
             claimed_ms=parse_timestamp(members["claimed"]),
             fill=None if members["fill"] is None else _fill(members["fill"]),
         ),
+        push_state=None if push is None else read_push_state(push),
     )
 
 
