@@ -16,7 +16,8 @@ import bench.redis.latency
 import bench.redis.many_subscriptions
 import bench.redis.queue_growth
 import bench.redis.single_post
-from bench import batch_post, fanout, idle, latency, results, single_post
+import bench.redis.webhooks
+from bench import batch_post, fanout, idle, latency, results, single_post, webhooks
 from bench.errors import BenchError
 from bench.machine import Cores, FsyncTimes, describe, raise_open_files_limit
 from bench.report import Context, Report, heading, section, verdict
@@ -46,7 +47,7 @@ class Scenario(Protocol):
 
 
 _ENGINES: Final[Mapping[str, Sequence[Scenario]]] = {
-    "sqlite": (single_post, batch_post, fanout, latency, idle),
+    "sqlite": (single_post, batch_post, fanout, latency, idle, webhooks),
     "redis": (
         bench.redis.single_post,
         bench.redis.batch_post,
@@ -55,6 +56,7 @@ _ENGINES: Final[Mapping[str, Sequence[Scenario]]] = {
         bench.redis.consume,
         bench.redis.queue_growth,
         bench.redis.many_subscriptions,
+        bench.redis.webhooks,
     ),
 }
 _COMMANDS: Final = {"sqlite": "python -m bench", "redis": "python -m bench --engine redis"}

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import shutil
-import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Final
 
 from bench.errors import BenchError
 from bench.load import EVENTS_PATH, Window
+from bench.nats_server import running_nats
+from bench.peer import run_peer
 from bench.real_events import real_events
 from bench.receipts import post_once
 from bench.redis.calls import call
@@ -21,7 +18,6 @@ from bench.redis.consume_socket import ACKS, CREDIT, consume
 from bench.redis.redis_server import redis_costs, running_redis, windows_of
 from bench.report import Context, Figure, Report, Target, ratio
 from bench.rounds import core_shares, costs, in_turns
-from bench.server import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +37,6 @@ _NATS: Final = "nats-py, JetStream"
 _FASTSTREAM: Final = "FastStream, Redis group"
 _NATS_TARGET: Final = Target(comparison=">=", bound=2.0)
 _FASTSTREAM_TARGET: Final = Target(comparison=">=", bound=5.0)
-_GRACE_SECONDS: Final = 120.0
 
 
 def run(context: Context) -> Report:
@@ -53,7 +48,7 @@ def run(context: Context) -> Report:
     with (
         running_redis(context) as store,
         store.launcher(context).service() as bus,
-        _running_nats(context) as nats,
+        running_nats(context, context.cores.server) as nats,
     ):
         rounds = in_turns(
             context,
@@ -126,21 +121,8 @@ def _on_core(core: int | None) -> Iterator[None]:
 
 
 def _of_a_peer(module: str, port: int, lines: Path, count: int, core: int | None) -> Window:
-    """Run a peer's consumer for one round in a process of its own."""
-    command = [sys.executable, "-m", module, "--port", str(port), "--events", str(lines), "--count", str(count)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        if core is not None:
-            os.sched_setaffinity(process.pid, {core})
-        output, errors = process.communicate(timeout=_GRACE_SECONDS)
-    finally:
-        process.kill()  # harmless where it has ended
-        process.wait()
-    if process.returncode:
-        raise BenchError(f"{module} ended with {process.returncode}: {errors.decode()[-600:]}")
-    said = json.loads(output)
-    if said["left"]:
-        raise BenchError(f"{module} left {said['left']} events")
+    """Run a peer's consumer for one round."""
+    said = run_peer(module, ["--port", port, "--events", lines, "--count", count], core)
     return Window(
         per_second=said["per_second"],
         server_core_share=0.0,
@@ -148,25 +130,3 @@ def _of_a_peer(module: str, port: int, lines: Path, count: int, core: int | None
         other_core_share=0.0,
         completed=said["completed"],
     )
-
-
-@contextlib.contextmanager
-def _running_nats(context: Context) -> Iterator[Server]:
-    """Run nats-server with JetStream on the service's core. Raises BenchError without one."""
-    if shutil.which("nats-server") is None:
-        raise BenchError("nats-server is not installed: on Debian and Ubuntu, apt-get install nats-server")
-    with context.launcher.running("nats-server", _nats_command, is_ready=_greets) as server:
-        yield server
-
-
-def _nats_command(port: int, directory: Path) -> Sequence[str]:
-    return ["nats-server", "-js", "-sd", str(directory / "data"), "-a", HOST, "-p", str(port)]
-
-
-def _greets(port: int) -> bool:
-    """Tell whether nats-server says INFO; a refused connection is the usual no of a process that still starts."""
-    try:
-        with socket.create_connection((HOST, port), timeout=1) as connection:
-            return connection.recv(4) == b"INFO"
-    except OSError:
-        return False

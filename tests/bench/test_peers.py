@@ -9,6 +9,7 @@ import pytest
 
 from bench.errors import BenchError
 from bench.load import Window
+from bench.peer import run_peer
 from bench.redis.nchan import MISSING, configuration, module_line, stream_path
 from bench.redis.redis_server import Round, redis_command, redis_costs
 from bench.redis.wrk import read_summary, wrk_script
@@ -144,3 +145,12 @@ def _sleeping(directory: Path) -> AbstractContextManager[Server]:
     """Run a process that is ready at once."""
     launcher = Launcher(directory=directory, core=None)
     return launcher.running("sleeper", lambda *_: ["sleep", "60"], is_ready=lambda _: True)
+
+
+def test_a_peer_that_fails_tells_why(tmp_path: Path) -> None:
+    """The end of its errors is in the error of the round."""
+    events = tmp_path / "events"
+    events.write_bytes(b"{}\n")
+
+    with pytest.raises(BenchError, match="has 1 events, not 2"):
+        run_peer("bench.webhook_loop", ["--url", "http://127.0.0.1:9/", "--events", events, "--count", 2], None)
