@@ -10,40 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from functools import partial
-from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.errors import NotFoundError, WowEventError
-from waooaw.events.event import Event
 from waooaw.events.outages import UnavailableError
 from waooaw.events.position import format_position
 from waooaw.events.push_state import Attempt
-from waooaw.events.timestamp import format_timestamp
 from waooaw.events.webhooks import push_record
 from waooaw.events.webhooks.attempt_log import AttemptLog
-from waooaw.events.webhooks.handshake import consent_of
+from waooaw.events.webhooks.consent import Consent
 from waooaw.events.webhooks.outbox import Outbox
 from waooaw.events.webhooks.push_record import PushRecord, Report, endpoint_of, is_deliverable, limits_of
 from waooaw.events.webhooks.shared_record import SharedRecord
 from waooaw.events.webhooks.sharing import RENEW_SECONDS, SHARE_SECONDS, rate_of, shared
+from waooaw.events.webhooks.stopping import Stopping
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from waooaw.events.bus.event_bus import EventBus
     from waooaw.events.bus.subscription_routes import KnownSubscription
-    from waooaw.events.clock import Clock
-    from waooaw.events.engine.contract import Engine
-    from waooaw.events.identifier import Identifiers
     from waooaw.events.position import Position
     from waooaw.events.push import PushDefinition
     from waooaw.events.push_state import AttemptKind, AttemptOutcome, Stopped
-    from waooaw.events.webhooks.dialing import Dialer
+    from waooaw.events.webhooks.handshake import Answer
     from waooaw.events.webhooks.outbox import Sent
-    from waooaw.events.webhooks.sending import Reply, Sender
-    from waooaw.events.webhooks.webhook_metrics import WebhookMetrics
+    from waooaw.events.webhooks.sending import Reply
+    from waooaw.events.webhooks.surroundings import Surroundings
 
 _log = logging.getLogger("wowevent.webhook")
 
@@ -58,23 +51,6 @@ WAKE_SECONDS: Final = 0.2
 
 REPAIR_SECONDS: Final = 5.0
 """Until the next step after one that failed in an unforeseen way."""
-
-STOPPED_TYPE: Final = "wowevent.subscription.stopped"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
-    """What all endpoints of a bus share."""
-
-    event_bus: EventBus
-    engine: Engine
-    sender: Sender
-    dialer: Dialer
-    replica: str
-    origin: str
-    clock: Clock
-    identifiers: Identifiers
-    metrics: WebhookMetrics
 
 
 class Endpoint:
@@ -102,8 +78,15 @@ class Endpoint:
         self._stirred = asyncio.Event()
         self._waking: asyncio.TimerHandle | None = None
         self._running: asyncio.Task[None] | None = None
-        self._asking: asyncio.Task[PushRecord] | None = None
-        self._stopping: asyncio.Task[None] | None = None
+        self._consent = Consent(
+            around,
+            self._shared,
+            self._labels,
+            current=lambda: self.push,
+            asked=self._note_handshake,
+            changed=self.stir,
+        )
+        self._stopping = Stopping(around, self._shared, self._labels, ended=self._go_on)
         self._is_stale = True
         self._looked_at = float("-inf")
         self._is_leaving = False
@@ -238,97 +221,35 @@ class Endpoint:
         if record.held_until_ms > now_ms:
             self.outbox.hold_until(self._around.clock.monotonic() + (record.held_until_ms - now_ms) / 1000)
         self._open_outbox()
-        if (
-            record.state == "pending"
-            and self.push.handshake == "options"
-            and self._asking is None
-            and record.next_try_ms <= now_ms
-            and not self._is_leaving
-        ):
-            self._ask_soon(is_due=True)
-        if push_record.is_failing_too_long(record, now_ms) and not self.known.record.is_paused:
-            self._stop_soon("failing", "nothing but failures for five days")
+        if not self._is_leaving:
+            self._consent.ask_if_due(self.push, record, now_ms)
+            if push_record.is_failing_too_long(record, now_ms) and not self.known.record.is_paused:
+                self._stop("failing", "nothing but failures for five days")
 
     def _open_outbox(self) -> None:
         """Deliver, or cease to: by the receiver's consent, and by what the owner of the subscription wants."""
         is_open = (
             not self._is_leaving
             and not self.known.record.is_paused
-            and self._stopping is None
+            and not self._stopping.is_under_way
             and is_deliverable(self.record, self.push)
         )
-        if is_open and self.outbox.consumption is None:
-            self.outbox.consumption = self._around.event_bus.deliveries.consume(
+        if is_open and not self.outbox.is_connected:
+            consumption = self._around.event_bus.deliveries.consume(
                 self.known.record.name, member=MEMBER, credit=0, deliver=self.outbox.add, ended=self._ended
             )
+            self.outbox.connect(consumption)
         self.outbox.set_open(is_open=is_open)
 
     def _ended(self, error: WowEventError) -> None:  # noqa: ARG002 - it is closed by whoever follows the subscriptions
         self.outbox.set_open(is_open=False)
-
-    # Consent ----------------------------------------------------------------------------------------------------------
-
-    def _ask_soon(self, *, is_due: bool) -> asyncio.Task[PushRecord]:
-        if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask(is_due=is_due), name="webhook handshake")
-            self._asking.add_done_callback(self._asked)
-        return self._asking
-
-    def _asked(self, asking: asyncio.Task[PushRecord]) -> None:
-        self._asking = None
-        if not asking.cancelled() and (error := asking.exception()) is not None:
-            is_expected = isinstance(error, UnavailableError | NotFoundError)
-            _log.log(
-                logging.WARNING if is_expected else logging.ERROR,
-                "webhook.failed",
-                exc_info=None if is_expected else error,
-                extra=self._labels | {"detail": str(error)},
-            )
-        self.stir()
-
-    async def _ask(self, *, is_due: bool) -> PushRecord:
-        """Ask the receiver for its consent, unless another replica does so now."""
-        push, is_mine = self.push, False
-
-        def take(record: PushRecord, now_ms: int) -> PushRecord:
-            nonlocal is_mine
-            is_mine = not is_due or (record.state == "pending" and record.next_try_ms <= now_ms)
-            return push_record.asking(record, push.timeout_seconds, now_ms) if is_mine else record
-
-        record = await self._shared.change(push, take)
-        if not is_mine:
-            return record
-        began_ms = self._around.clock.now_ms()
-        asked_rate = None if push.rate is None else ceil(push.rate * 60)
-        reply = await self._around.sender.options(push, requests_per_minute=asked_rate)
-        answer = consent_of(reply, self._around.origin)
-        outcome: AttemptOutcome = "delivered" if answer.state == "verified" else "failed"
-        self.attempts.add(partial(self.attempt, "handshake", reply, began_ms, answer.reason, outcome))
-        if endpoint_of(self.push) != endpoint_of(push):  # its owner gave it another one meanwhile
-            return self.record
-        before = self.record
-        record = await self._shared.change(
-            push,
-            lambda record, now_ms: push_record.answered(
-                record, answer.state, answer.reason, answer.allowed_per_minute, now_ms
-            ),
-            tells=True,
-        )
-        extra = self._labels | {"detail": record.reason}
-        if record.state == "verified":
-            _log.info("webhook.verified", extra=extra)
-        elif record.state == "refused":
-            _log.warning("webhook.refused", extra=extra)
-        elif before.reason != record.reason:
-            _log.warning("webhook.unanswered", extra=extra)
-        return record
 
     async def ask(self) -> PushRecord:
         """Ask the receiver for its consent now; return the record with its answer. Raises as `read`."""
         await self._shared.read(self.push)
         if self.push.handshake == "none":
             return self.record
-        record = await asyncio.shield(self._ask_soon(is_due=False))
+        record = await self._consent.ask_now(self.push)
         self._open_outbox()
         return record
 
@@ -348,7 +269,20 @@ class Endpoint:
         )
         self.attempts.add(build)
         if verdict.is_gone:
-            self._stop_soon("gone", verdict.reason)
+            self._stop("gone", verdict.reason)
+
+    def _note_handshake(self, reply: Reply, began_ms: int, answer: Answer) -> None:
+        outcome: AttemptOutcome = "delivered" if answer.state == "verified" else "failed"
+        self.attempts.add(partial(self.attempt, "handshake", reply, began_ms, answer.reason, outcome))
+
+    def _stop(self, why: Stopped, detail: str) -> None:
+        if not self._is_leaving:
+            self._stopping.begin(self.known.record, self.push, why, detail)
+            self.outbox.set_open(is_open=False)
+
+    def _go_on(self) -> None:
+        self._open_outbox()
+        self.stir()
 
     def attempt(
         self,
@@ -376,44 +310,6 @@ class Endpoint:
             replica=self._around.replica,
         )
 
-    # The bus pauses it ------------------------------------------------------------------------------------------------
-
-    def _stop_soon(self, why: Stopped, detail: str) -> None:
-        if self._stopping is None and not self._is_leaving:
-            self._stopping = asyncio.get_running_loop().create_task(self._stop(why, detail), name="stop webhook")
-            self._stopping.add_done_callback(self._stopped)
-            self.outbox.set_open(is_open=False)
-
-    def _stopped(self, stopping: asyncio.Task[None]) -> None:
-        self._stopping = None
-        if not stopping.cancelled() and (error := stopping.exception()) is not None:
-            is_expected = isinstance(error, UnavailableError | NotFoundError)
-            _log.error(
-                "webhook.failed",
-                exc_info=None if is_expected else error,
-                extra=self._labels | {"detail": f"the subscription could not be paused: {error}"},
-            )
-        self._open_outbox()  # not paused after all: the next answer of that kind tries again
-        self.stir()
-
-    async def _stop(self, why: Stopped, detail: str) -> None:
-        name, around = self.known.record.name, self._around
-        await self._shared.read(self.push)
-        record = await self._shared.change(
-            self.push, lambda record, now_ms: push_record.stopped(record, why, now_ms), tells=True
-        )
-        await around.event_bus.subscriptions.set_paused(name, is_paused=True)
-        since_ms = record.failing_since_ms if why == "failing" and record.failing_since_ms else record.stopped_ms
-        data = {"subscription": name, "reason": why, "detail": detail, "since": format_timestamp(since_ms)}
-        # All replicas that see it give the same id, and one event is stored.
-        event_id = f"{self.known.record.incarnation}.{record.stopped_ms}"
-        source = f"/buses/{around.event_bus.name}/subscriptions/{name}"
-        event = Event(type=STOPPED_TYPE, source=source, id=event_id, subject=name, data=data)
-        receipt = await around.event_bus.publish(event)
-        if not receipt.duplicate:
-            around.metrics.stopped[why] += 1
-            _log.error("webhook.stopped", extra=self._labels | {"reason": why, "detail": detail})
-
     # The end ----------------------------------------------------------------------------------------------------------
 
     async def finish(self) -> None:
@@ -431,9 +327,10 @@ class Endpoint:
         if self._waking is not None:
             self._waking.cancel()
             self._waking = None
-        tasks = [task for task in (self._running, self._asking, self._stopping) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self._consent.close()
+        await self._stopping.close()
         await self.outbox.close()
         await self.attempts.close()

@@ -3,7 +3,6 @@
 Rule 1: no more requests are under way than this replica has slots, and none begins faster than its part of the rate.
 Rule 2: while the receiver asked to wait, or its breaker is open, nothing is sent and nothing is held for long: what was
 claimed goes back, without a failure, so that events do not lose their tries to a receiver that is down.
-Rule 3: what was sent is settled by what was answered, also after the store was away for a while.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from waooaw.events.delivery import CLAIM_MAX, Settlement
-from waooaw.events.errors import ClosedError, NotFoundError, WowEventError
-from waooaw.events.outages import UnavailableError
+from waooaw.events.errors import ClosedError
 from waooaw.events.webhooks.breaker import Breaker
 from waooaw.events.webhooks.messages import message_of
+from waooaw.events.webhooks.outcomes import Outcomes
 from waooaw.events.webhooks.pace import Pace
 from waooaw.events.webhooks.push_record import Report
 from waooaw.events.webhooks.verdict import verdict_of
@@ -55,9 +54,6 @@ KEPT_SECONDS: Final = 2.0
 
 LACKING_SECONDS: Final = 1.0
 """Until this replica claims again where all slots were with others: those are at work, and it is not needed."""
-
-RESETTLE_SECONDS: Final = 1.0
-"""Between two tries to settle with a store that is away."""
 
 BUSY_SECONDS: Final = 2.0
 """After the last request: for so long slots are kept for the next."""
@@ -100,7 +96,7 @@ class Outbox:
         self.breaker = Breaker()
         self.pace = Pace()
         self.report = Report()
-        self.consumption: Consumption | None = None
+        self._consumption: Consumption | None = None
         self.in_flight = 0
         self._incarnation = incarnation
         self._sender = sender
@@ -120,9 +116,18 @@ class Outbox:
         self._waiting: deque[Delivery] = deque()
         self._errands: deque[Errand] = deque()
         self._requests: set[asyncio.Task[None]] = set()
-        self._outcomes: list[Settlement] = []
-        self._settling: asyncio.Task[None] | None = None
+        self._outcomes = Outcomes(labels)
         self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether it has a member that claims for it."""
+        return self._consumption is not None
+
+    def connect(self, consumption: Consumption) -> None:
+        """Claim through a member, and settle by it; it is closed at the end."""
+        self._consumption = consumption
+        self._outcomes.settle = consumption.settle
 
     # What the endpoint says -------------------------------------------------------------------------------------------
 
@@ -191,14 +196,13 @@ class Outbox:
         blocked = self._blocked_seconds(self._clock.monotonic())
         if self._waiting and blocked > KEPT_SECONDS:
             self._give_back()
-        if self.consumption is not None:
-            self.consumption.set_credit(0 if blocked > 0 else self._credit())
+        if self._consumption is not None:
+            self._consumption.set_credit(0 if blocked > 0 else self._credit())
         self.pump()
 
     def _give_back(self) -> None:
-        self._outcomes += [Settlement(token=delivery.token, outcome="release") for delivery in self._waiting]
+        self._outcomes.add([Settlement(token=delivery.token, outcome="release") for delivery in self._waiting])
         self._waiting.clear()
-        self._settle_soon()
 
     def _blocked_seconds(self, now: float) -> float:
         """Return for how long nothing is sent at all; infinity where nobody knows."""
@@ -300,11 +304,12 @@ class Outbox:
     ) -> None:
         if outcome == "ack":
             reason = ""
-        self._outcomes += [
-            Settlement(token=delivery.token, outcome=outcome, delay_seconds=delay_seconds, reason=reason)
-            for delivery in events
-        ]
-        self._settle_soon()
+        self._outcomes.add(
+            [
+                Settlement(token=delivery.token, outcome=outcome, delay_seconds=delay_seconds, reason=reason)
+                for delivery in events
+            ]
+        )
 
     async def _run_errand(self, errand: Errand) -> None:
         try:
@@ -357,32 +362,6 @@ class Outbox:
             _log.error("webhook.failed", exc_info=error, extra=self._labels)
         self.pump()
 
-    # Settling ---------------------------------------------------------------------------------------------------------
-
-    def _settle_soon(self) -> None:
-        if self._settling is None:
-            self._settling = asyncio.get_running_loop().create_task(self._settle(), name="settle webhook")
-
-    async def _settle(self) -> None:
-        """Settle what came together, again and again, until nothing is left."""
-        try:
-            while self._outcomes and self.consumption is not None:
-                outcomes = self._outcomes[:CLAIM_MAX]
-                try:
-                    await self.consumption.settle(outcomes)
-                except UnavailableError as error:
-                    extra = {**self._labels, "code": error.code, "detail": error.detail}
-                    _log.warning("webhook.unsettled", extra=extra)
-                    await asyncio.sleep(RESETTLE_SECONDS)
-                    continue
-                except NotFoundError:
-                    pass  # the subscription is no more, and nothing of it is left to settle
-                except WowEventError as error:
-                    _log.error("webhook.failed", exc_info=error, extra=self._labels)
-                del self._outcomes[: len(outcomes)]
-        finally:
-            self._settling = None
-
     # The end ----------------------------------------------------------------------------------------------------------
 
     async def finish(self) -> None:
@@ -392,8 +371,9 @@ class Outbox:
             if not errand.answered.done():
                 errand.answered.set_exception(ClosedError("the service is shutting down"))
         self._errands.clear()
-        while self._requests or self._settling is not None:
-            await asyncio.wait([*self._requests, *([] if self._settling is None else [self._settling])])
+        while self._requests:
+            await asyncio.wait(self._requests)
+        await self._outcomes.settled()
 
     async def close(self) -> None:
         """Cut what is under way, and give back all that is held."""
@@ -404,10 +384,8 @@ class Outbox:
             self._timer = None
         for request in tuple(self._requests):
             request.cancel()
-        settling = self._settling
-        if settling is not None:
-            settling.cancel()
-        await asyncio.gather(*self._requests, *([] if settling is None else [settling]), return_exceptions=True)
-        if self.consumption is not None:
-            consumption, self.consumption = self.consumption, None
+        await asyncio.gather(*self._requests, return_exceptions=True)
+        await self._outcomes.close()
+        if self._consumption is not None:
+            consumption, self._consumption = self._consumption, None
             await consumption.close()

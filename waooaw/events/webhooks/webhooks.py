@@ -10,7 +10,7 @@ from waooaw.events.errors import ConflictError, NoPushError, PushUnverifiedError
 from waooaw.events.event import Event, StoredEvent
 from waooaw.events.outages import OverloadedError
 from waooaw.events.position import make_position
-from waooaw.events.webhooks.endpoint import Endpoint, Surroundings
+from waooaw.events.webhooks.endpoint import Endpoint
 from waooaw.events.webhooks.messages import message_of
 from waooaw.events.webhooks.push_record import is_deliverable, push_state_of
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from waooaw.events.position import Position
     from waooaw.events.push import PushDefinition
     from waooaw.events.push_state import Attempt, AttemptKind, PushState
+    from waooaw.events.webhooks.surroundings import Surroundings
 
 TEST_TYPE: Final = "wowevent.webhook.test"
 
