@@ -32,6 +32,7 @@ from waooaw.events.engine.redis.layout import (
     read_position,
     read_wake,
 )
+from waooaw.events.engine.redis.push_store import PushStore
 from waooaw.events.engine.redis.queues import RedisQueues
 from waooaw.events.engine.redis.schedule_store import ScheduleStore
 from waooaw.events.engine.redis.subscription_store import SubscriptionStore
@@ -121,6 +122,7 @@ class RedisBus:
         self.queues = RedisQueues(self)
         self.dead_letters = RedisDeadLetters(self)
         self.subscriptions = SubscriptionStore(self)
+        self.push = PushStore(self)
         self.schedule = ScheduleStore(self)
         self.wakes = Wakes()
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from waooaw.events.clock import Clock
     from waooaw.events.dead_letter import DeadLetter
     from waooaw.events.engine.contract import Engine, Frame, LogState, Page, Registration, Tip
+    from waooaw.events.engine.push_contract import PushRecord
     from waooaw.events.engine.queue_contract import (
         Claimed,
         ClaimRequest,
@@ -244,6 +245,30 @@ class RedisEngine:
         """Remove dead letters for good."""
         async with self._buses.call(bus) as found:
             return await found.dead_letters.purge(incarnation, ids)
+
+    # Push records -----------------------------------------------------------------------------------------------------
+
+    async def push_record(self, bus: str, incarnation: str) -> PushRecord:
+        """Return what the replicas know of a receiver; see `PushRecords.push_record`."""
+        async with self._buses.call(bus) as found:
+            return await found.push.record(incarnation)
+
+    async def write_push_record(
+        self, bus: str, incarnation: str, value: bytes, *, expected: int, tells: bool = False
+    ) -> PushRecord:
+        """Replace the record where it has a version; see `PushRecords.write_push_record`."""
+        async with self._buses.call(bus) as found:
+            return await found.push.write(incarnation, value, expected, tells=tells)
+
+    async def add_push_attempts(self, bus: str, incarnation: str, attempts: Sequence[bytes], *, kept: int) -> None:
+        """Add attempts; see `PushRecords.add_push_attempts`."""
+        async with self._buses.call(bus) as found:
+            await found.push.add_attempts(incarnation, attempts, kept)
+
+    async def push_attempts(self, bus: str, incarnation: str) -> tuple[bytes, ...]:
+        """Return the attempts that are kept."""
+        async with self._buses.call(bus) as found:
+            return await found.push.attempts(incarnation)
 
     # Schedule, Jobs ---------------------------------------------------------------------------------------------------
 

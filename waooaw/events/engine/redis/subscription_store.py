@@ -142,7 +142,7 @@ class SubscriptionStore:
         for change, record in zip(changes, found, strict=True):
             made = change.incarnation if isinstance(change, PutSubscription) else ""
             incarnation = made if record is None else record.incarnation
-            keys += bus.keys.queue(incarnation).whole
+            keys += bus.keys.queue(incarnation).deleted
             # One that an earlier try made, whose answer was lost, is new to the caller.
             is_made = bool(made) and incarnation == made and (record is None or attempt.may_be_done)
             arguments += (*_spell(change)[:2], incarnation, int(is_made), *_spell(change)[2:])

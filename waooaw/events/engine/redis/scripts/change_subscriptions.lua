@@ -1,12 +1,12 @@
 #!lua
 -- Change subscriptions in one step, and move the version of the routes where something changed.
--- KEYS meta, epochs, subscriptions, changes, then for each change the queue (16 keys) that it is about
+-- KEYS meta, epochs, subscriptions, changes, then for each change all that goes with the queue (18 keys) that it is about
 -- ARGV epoch id, now us, subscriptions max, changes kept, publish command, channel, then for each change:
 --      what (put, pause, delete), name, incarnation of the queue whose keys are declared, whether it is one to be made,
 --      definition, rules, start ('' none; padded), keyed ('1') or paused ('1') or unclaimed since ms ('' whenever),
 --      max waiting
 --@history
-local STRIDE, QUEUE_KEYS = 9, 16
+local STRIDE, QUEUE_KEYS = 9, 18
 local SUBSCRIPTIONS, CHANGES = KEYS[3], KEYS[4]
 local call = redis.call
 local head = read_head(KEYS[1])
