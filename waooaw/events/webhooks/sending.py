@@ -1,0 +1,224 @@
+"""Requests to receivers, and what came back. A receiver may be broken or hostile: none costs more than its limits.
+
+Rule 1: a request is bounded as a whole by the time-out of its definition, from the dial to the end of the reply.
+Rule 2: of a reply 64 KiB are read, and 1 KiB is kept; then the connection is closed. Nothing is unpacked, no redirect
+is followed, no cookie is kept. Only a connection whose reply was read to its end is used again.
+Rule 3: whatever happens is a `Reply`; only a cancellation is raised.
+Rule 4: a request whose connection ends before any of the answer came, as one does that the receiver closed while it
+was idle, is sent once more at once. It may have been taken the first time: the ``webhook-id`` is the same, and
+deliveries are at least once. It keeps receivers that close idle connections from looking as if they failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final, Literal
+
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientConnectorDNSError,
+    ClientConnectorError,
+    ClientError,
+    ClientOSError,
+    ClientPayloadError,
+    ClientResponseError,
+    ClientSSLError,
+    ServerDisconnectedError,
+)
+from yarl import URL
+
+from waooaw.events.errors import AddressRefusedError
+from waooaw.events.push_state import REPLY_BYTES_KEPT
+from waooaw.events.webhooks.signature import sign
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp import ClientResponse, ClientSession
+
+    from waooaw.events.clock import Clock
+    from waooaw.events.push import PushDefinition
+    from waooaw.events.webhooks.dialing import Dialer
+    from waooaw.events.webhooks.messages import Message
+
+ReplyKind = Literal["answered", "timeout", "connection", "tls", "refused", "unreadable"]
+
+REPLY_BYTES_MAX: Final = 65_536
+"""Of a reply that is read: what a receiver may say and still keep its connection."""
+
+TARGETS_KEPT: Final = 1024
+"""Definitions whose URL and headers are kept ready: those of one replica; more are made ready anew."""
+
+ORIGIN: Final = "WebHook-Request-Origin"
+RATE: Final = "WebHook-Request-Rate"
+
+_REDIRECTS: Final = range(300, 400)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came of a request.
+
+    ``kind`` other than ``answered``: there is no status, and ``error`` says what happened. Of an answer that points
+    elsewhere (3xx) ``error`` is where to, without the query. ``seconds`` is from the dial to the end of the reply;
+    ``body`` its first KiB, as it came. The rest are headers, None where absent: ``Retry-After``,
+    ``WebHook-Allowed-Origin``, ``WebHook-Allowed-Rate``.
+    """
+
+    kind: ReplyKind
+    status: int | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    body: bytes = b""
+    retry_after: str | None = None
+    allowed_origin: str | None = None
+    allowed_rate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A definition, made ready for its requests."""
+
+    push: PushDefinition
+    url: URL
+    session: ClientSession
+    headers: dict[str, str]
+
+
+class Sender:
+    """Sends requests through a dialer that is open. For one event loop; any number at a time.
+
+    ``origin`` is for whom receivers consent.
+    """
+
+    def __init__(self, dialer: Dialer, *, origin: str, clock: Clock) -> None:
+        self._dialer = dialer
+        self._origin = origin
+        self._clock = clock
+        self._agent = f"WowEvent/{version('wowevent')}"
+        self._targets: dict[int, _Target] = {}
+
+    async def post(self, push: PushDefinition, message: Message) -> Reply:
+        """Send a message, signed now. Raises nothing but CancelledError; the request is cut off then."""
+        signed = sign(push.secret, message.id, self._clock.now_ms() // 1000, message.body)
+        return await self._send(push, "POST", {**message.headers, **signed}, message.body)
+
+    async def options(self, push: PushDefinition, *, requests_per_minute: int | None) -> Reply:
+        """Ask a receiver for its consent (CloudEvents HTTP 1.1 Web Hooks, section 4.1). Raises as `post`."""
+        headers = {} if requests_per_minute is None else {RATE: str(requests_per_minute)}
+        return await self._send(push, "OPTIONS", headers, None)
+
+    async def _send(self, push: PushDefinition, method: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
+        began = self._clock.monotonic()
+        try:
+            target = self._target(push)
+        except AddressRefusedError as error:
+            return Reply(kind="refused", error=error.detail)
+        try:
+            async with asyncio.timeout(push.timeout_seconds):
+                response, read = await self._exchange(target, method, {**target.headers, **headers}, body)
+            return self._answered(response, read, began)
+        except TimeoutError:
+            kind: ReplyKind = "timeout"
+            why = f"no answer within {push.timeout_seconds:g} s"
+        except (ClientError, OSError, ValueError) as failure:
+            kind, why = self._failed(failure)
+        return Reply(kind=kind, error=why, seconds=self._clock.monotonic() - began)
+
+    async def _exchange(
+        self, target: _Target, method: str, headers: dict[str, str], body: bytes | None
+    ) -> tuple[ClientResponse, bytes]:
+        try:
+            return await _exchange_once(target, method, headers, body)
+        except ClientConnectorError:
+            raise
+        except (ServerDisconnectedError, ClientOSError):  # before any of the answer came: rule 4
+            return await _exchange_once(target, method, headers, body)
+
+    def _target(self, push: PushDefinition) -> _Target:
+        """Return a definition made ready. Raises `AddressRefusedError`."""
+        target = self._targets.get(id(push))
+        if target is None or target.push is not push:
+            url = self._dialer.read(push.url)
+            if len(self._targets) >= TARGETS_KEPT:
+                del self._targets[next(iter(self._targets))]
+            target = _Target(push, URL(url.text, encoded=True), self._dialer.session(url), self._headers(push))
+            self._targets[id(push)] = target
+        return target
+
+    def _headers(self, push: PushDefinition) -> dict[str, str]:
+        own = {"User-Agent": self._agent, "Accept-Encoding": "identity", ORIGIN: self._origin}
+        if push.authorization is not None:
+            own["Authorization"] = push.authorization
+        names = {name.lower() for name in own}
+        return {name: value for name, value in push.headers.items() if name.lower() not in names} | own
+
+    def _answered(self, response: ClientResponse, read: bytes, began: float) -> Reply:
+        headers = response.headers
+        location = headers.get("Location") if response.status in _REDIRECTS else None
+        return Reply(
+            kind="answered",
+            status=response.status,
+            error=None if location is None else location.partition("?")[0].partition("#")[0],
+            seconds=self._clock.monotonic() - began,
+            body=read,
+            retry_after=headers.get("Retry-After"),
+            allowed_origin=headers.get("WebHook-Allowed-Origin"),
+            allowed_rate=headers.get("WebHook-Allowed-Rate"),
+        )
+
+    def _failed(self, failure: Exception) -> tuple[ReplyKind, str]:
+        why = self._dialer.refusal(failure)
+        if why is not None:
+            return "refused", why
+        if isinstance(failure, ClientSSLError | ssl.SSLError):
+            return "tls", _tls_error(failure)
+        if isinstance(failure, ClientResponseError):
+            return "unreadable", f"the answer is not HTTP: {failure.message}"
+        if isinstance(failure, ClientPayloadError):
+            return "unreadable", "the answer broke off, or its body cannot be read"
+        return "connection", _connection_error(failure)
+
+
+async def _exchange_once(
+    target: _Target, method: str, headers: dict[str, str], body: bytes | None
+) -> tuple[ClientResponse, bytes]:
+    response = await target.session.request(method, target.url, data=body, headers=headers, allow_redirects=False)
+    try:
+        return response, await _read(response)
+    finally:
+        response.close()  # of a reply that was read to its end, the connection is kept
+
+
+async def _read(response: ClientResponse) -> bytes:
+    """Read a reply to its end, or as far as it is read; return what is kept of it."""
+    content, kept, count = response.content, b"", 0
+    while count < REPLY_BYTES_MAX and not content.at_eof():
+        chunk = await content.readany()
+        count += len(chunk)
+        if len(kept) < REPLY_BYTES_KEPT:
+            kept += chunk[: REPLY_BYTES_KEPT - len(kept)]
+    return kept
+
+
+def _tls_error(failure: Exception) -> str:
+    if isinstance(failure, ClientConnectorCertificateError):
+        found = failure.certificate_error
+        return f"its certificate is not accepted: {getattr(found, 'verify_message', None) or found}"
+    cause = failure.os_error if isinstance(failure, ClientConnectorError) else failure
+    return f"no secure connection: {getattr(cause, 'reason', None) or cause}"
+
+
+def _connection_error(failure: Exception) -> str:
+    if isinstance(failure, ServerDisconnectedError):
+        return "the connection was closed without an answer"
+    if isinstance(failure, ClientConnectorDNSError):
+        return f"the name {failure.host} cannot be looked up: {failure.os_error.strerror}"
+    if isinstance(failure, ClientConnectorError):
+        number = failure.os_error.errno
+        return f"no connection: {failure.os_error if number is None else os.strerror(number)}"
+    return f"the connection broke: {failure}"
