@@ -153,6 +153,10 @@ async def use_queues(engine: RedisEngine) -> None:
     given_back = SettleRequest(held[4].reference, held[4].nonce, "release")
     assert (await engine.settle(BUS, queue, "one", 2, [given_back])).attempts == (1,)
     await engine.sweep(BUS, [queue], limit=10, dead_seconds=1, dead_max=10)
+    assert (await engine.write_push_record(BUS, queue, b"known", expected=0, tells=True)).version == 1
+    assert (await engine.push_record(BUS, queue)).value == b"known"
+    await engine.add_push_attempts(BUS, queue, [b"1", b"2", b"3"], kept=2)
+    assert await engine.push_attempts(BUS, queue) == (b"3", b"2")
     await engine.seek(BUS, queue, BEGINNING)
     assert len((await engine.routes(BUS)).subscriptions) == 1
     for change in (PauseSubscription(name="work", is_paused=True), DeleteSubscription(name="work")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -36,6 +37,25 @@ async def test_answers_that_are_lost_are_asked_for_again(engine: RedisEngine, se
     feed = await Feed.begun(engine)
     for _ in range(4):
         await feed.append(*entries(250), to=[queue])
+    acked = 0
+    async with _cutting(server):
+        while acked < 1000:
+            queue.claims += 1
+            requests = [ClaimRequest("m", 10)]
+            claimed = await engine.claim(
+                BUS, queue.incarnation, "claimer", queue.claims, requests, patience_seconds=20.0
+            )
+            settled = await _acked(queue, claimed.leases)
+            assert all(settled)
+            acked += len(settled)
+
+    counts = await queue.counts()
+    assert (counts.acked, counts.leased, counts.matched) == (1000, 0, 1000)
+
+
+@asynccontextmanager
+async def _cutting(server: RedisServer) -> AsyncIterator[None]:
+    """Cut all connections again and again; at least once."""
     done = asyncio.Event()
 
     async def cut() -> int:
@@ -46,19 +66,12 @@ async def test_answers_that_are_lost_are_asked_for_again(engine: RedisEngine, se
         return cuts
 
     cutting = asyncio.create_task(cut())
-    acked = 0
-    while acked < 1000:
-        queue.claims += 1
-        requests = [ClaimRequest("m", 10)]
-        claimed = await engine.claim(BUS, queue.incarnation, "claimer", queue.claims, requests, patience_seconds=20.0)
-        settled = await _acked(queue, claimed.leases)
-        assert all(settled)
-        acked += len(settled)
-    done.set()
-
-    assert await cutting > 0
-    counts = await queue.counts()
-    assert (counts.acked, counts.leased, counts.matched) == (1000, 0, 1000)
+    try:
+        yield
+    finally:
+        done.set()
+        cuts = await cutting
+    assert cuts > 0
 
 
 async def _acked(queue: Queue, leases: Sequence[Lease]) -> tuple[int, ...]:
@@ -97,10 +110,47 @@ async def test_a_full_server_is_drained(engine: RedisEngine, server: RedisServer
         with pytest.raises(UnavailableError):
             await engine.redrive(BUS, queue.incarnation, [letter.id])
         await queue.sweep()
+        assert (await engine.write_push_record(BUS, queue.incarnation, b"wait", expected=0)).version == 1
+        await engine.add_push_attempts(BUS, queue.incarnation, [b"503"], kept=100)
         await queue.pause()
         await queue.delete()
     finally:
         await server.cli("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_a_record_whose_answers_are_lost(engine: RedisEngine, server: RedisServer) -> None:
+    """While connections are cut again and again each write is done once, whoever it is said to be of."""
+    queue = await Queue.made(engine)
+    async with _cutting(server):
+        for version in range(200):
+            value = b"%d" % version
+            record = await engine.write_push_record(BUS, queue.incarnation, value, expected=version)
+            assert (record.value, record.version) == (value, version + 1)
+            await engine.add_push_attempts(BUS, queue.incarnation, [value], kept=50)
+
+    attempts = await engine.push_attempts(BUS, queue.incarnation)
+    record = await engine.push_record(BUS, queue.incarnation)
+    assert (record.value, record.version) == (b"199", 200)
+    numbers = [int(attempt) for attempt in attempts]
+    assert (len(numbers), numbers) == (50, sorted(numbers, reverse=True))
+    assert sorted(set(numbers)) == list(range(numbers[-1], 200))
+
+
+async def test_nothing_of_a_deleted_queue_is_left(engine: RedisEngine, server: RedisServer) -> None:
+    """All that a queue has goes with its subscription, but for answers, which go by themselves."""
+    queue = await Queue.made(engine)
+    await (await Feed.begun(engine)).append(*entries(5), to=[queue])
+    _, rejected = await queue.claim(2)
+    await queue.settle_as("reject", rejected)
+    await engine.write_push_record(BUS, queue.incarnation, b"known", expected=0)
+    await engine.add_push_attempts(BUS, queue.incarnation, [b"1"], kept=100)
+    before = await server.cli("KEYS", f"*:q:{queue.incarnation}:*")
+
+    await queue.delete()
+
+    left = await server.cli("KEYS", f"*:q:{queue.incarnation}:*")
+    assert {key.rpartition(":")[2] for key in before} >= {"counts", "f2", "leases", "dead", "push", "attempts"}
+    assert all(":a:" in key for key in left), left
 
 
 async def test_a_list_of_another_type_does_not_stop_the_log(engine: RedisEngine, server: RedisServer) -> None:
