@@ -15,6 +15,8 @@ from waooaw.events.event import Event, StoredEvent
 from waooaw.events.handling import RejectError, ReleaseError, RetryError, run_handler
 from waooaw.events.interface import Bus, EventStream
 from waooaw.events.pattern import Pattern, PatternSet
+from waooaw.events.push import PushDefinition
+from waooaw.events.push_state import Attempt, PushState
 from waooaw.events.receipt import Receipt, ScheduledReceipt
 from waooaw.events.retry import RetryPolicy
 from waooaw.events.scheduled_event import ScheduledEvent
@@ -26,6 +28,7 @@ from waooaw.events.subscription_state import Counts, DeliveryReport, Subscriptio
 logging.getLogger("wowevent").addHandler(logging.NullHandler())  # who wants our lines sets logging up
 
 __all__ = [
+    "Attempt",
     "Bus",
     "BusOptions",
     "ConfirmationRequiredError",
@@ -44,6 +47,8 @@ __all__ = [
     "GapMessage",
     "Pattern",
     "PatternSet",
+    "PushDefinition",
+    "PushState",
     "Query",
     "Receipt",
     "RejectError",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import secrets
+from base64 import b64encode
 from random import Random
 from typing import Final, Protocol
 
 import uuid_utils
 
+from waooaw.events.push import SECRET_PREFIX
+
 _EPOCH_BITS: Final = 64
 
 _TOKEN_BYTES: Final = 16
 """128 bits: no two alike, and none to be guessed."""
+
+_SIGNING_BYTES: Final = 32
+"""As many as the digest has that it is the key of (RFC 2104 section 3)."""
 
 
 class Identifiers(Protocol):
@@ -49,6 +55,11 @@ class RandomIdentifiers:
 
 
 _: type[Identifiers] = RandomIdentifiers
+
+
+def new_signing_secret() -> str:
+    """Return a fresh secret for the requests of a webhook, as a definition and its receiver are given it."""
+    return SECRET_PREFIX + b64encode(secrets.token_bytes(_SIGNING_BYTES)).decode()
 
 
 def new_chance() -> Random:

@@ -25,7 +25,7 @@ PREFIX: Final = "WOWEVENT_"
 PLAIN_NAMES: Final = frozenset({"port", "log_level", "event_bus_enabled", "redis_url"})
 """Settings whose variable has no prefix: platforms and images set these."""
 
-CLIENT_VARIABLES: Final = frozenset({"WOWEVENT_URL"})
+CLIENT_VARIABLES: Final = frozenset({"WOWEVENT_PUSH_AUTHORIZATION", "WOWEVENT_PUSH_SECRET", "WOWEVENT_URL"})
 """Variables of ours that the service does not read."""
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from waooaw.events.delivery import ClaimedDeliveries, Delivery, Settlement
     from waooaw.events.errors import WowEventError
     from waooaw.events.place import Place
+    from waooaw.events.push_state import Attempt
     from waooaw.events.stream_message import StreamStatus
     from waooaw.events.subscription import SubscriptionDefinition
     from waooaw.events.subscription_state import SubscriptionInfo
@@ -89,7 +90,9 @@ class Subscription(Protocol):
         """Make it, or replace its definition as a whole.
 
         From the answer on it misses no event that matches. Raises `SubscriptionExistsError` where ``definition.start``
-        is not ``now`` and it exists, `OrderingFixedError` where the ordering differs.
+        is not ``now`` and it exists, `OrderingFixedError` where the ordering differs. With ``definition.push``:
+        `AddressRefusedError` for a receiver that is not called; what is `MASK` in it keeps what was set there, as long
+        as the URL has the same origin.
         """
         ...
 
@@ -144,4 +147,32 @@ class Subscription(Protocol):
 
     async def purge(self, which: DeadLetterFilter | None = None, *, confirm: str = "") -> int:
         """Destroy dead letters; return how many. Without ``confirm``: `ConfirmationRequiredError` with the token."""
+        ...
+
+    # Of a subscription with ``definition.push``: `NoPushError` for others, `NotAvailableFieldError` on a bus inside the
+    # process, which calls nobody.
+
+    async def verify(self) -> SubscriptionInfo:
+        """Judge the receiver's address again and ask for its consent now; ``push_state`` says how that ended.
+
+        Raises `AddressRefusedError`.
+        """
+        ...
+
+    async def attempts(self, limit: int = 100) -> list[Attempt]:
+        """Return the last attempts at the receiver, over all replicas, the newest first; at most 100 are kept."""
+        ...
+
+    async def send_test(self) -> Attempt:
+        """Send the receiver an event that is in no log; return what came of it.
+
+        Raises `PushUnverifiedError` where it has not consented, `ConflictError` while it wants to be left alone.
+        """
+        ...
+
+    async def redeliver(self, position: Place) -> Attempt:
+        """Send the event at a position of the log again, at once and beside the queue: nothing is settled by it.
+
+        Raises as `send_test`, and `NotFoundError` or `TrimmedError` where the log has no such event.
+        """
         ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from waooaw.events.dead_letter import DeadLetterFilter
 from waooaw.events.delivery import CLAIM_MAX, Settlement
-from waooaw.events.errors import ClosedError, InvalidParameterError
+from waooaw.events.errors import ClosedError, InvalidParameterError, NotAvailableFieldError, Violation
 from waooaw.events.place import spell_place
 from waooaw.events.stream_message import StreamStatus
 
@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from waooaw.events.delivery import ClaimedDeliveries, Delivery, Outcome
     from waooaw.events.errors import WowEventError
     from waooaw.events.place import Place
+    from waooaw.events.push_state import Attempt
     from waooaw.events.subscription import SubscriptionDefinition
     from waooaw.events.subscription_interface import Consumer, Subscription
     from waooaw.events.subscription_state import SubscriptionInfo
 
 ALL: Final = DeadLetterFilter()
+
+NOT_PUSHED: Final = (
+    "push is delivered by a service, day and night: run one over this store (wowevent serve), and put the subscription "
+    "there; inside the process, claim or consume"
+)
 
 
 class LocalConsumer:
@@ -165,6 +171,9 @@ class LocalSubscription:
 
     async def put(self, definition: SubscriptionDefinition) -> SubscriptionInfo:
         """See Subscription."""
+        if definition.push is not None:
+            violation = Violation("#/push", NOT_PUSHED, NotAvailableFieldError.code)
+            raise NotAvailableFieldError(NOT_PUSHED, errors=(violation,))
         info, _ = await self._bus().subscriptions.put(self._name, definition)
         return info
 
@@ -220,6 +229,22 @@ class LocalSubscription:
     async def purge(self, which: DeadLetterFilter | None = None, *, confirm: str = "") -> int:
         """See Subscription."""
         return await self._bus().dead_letters.purge(self._name, which or ALL, confirm=confirm)
+
+    async def verify(self) -> SubscriptionInfo:
+        """See Subscription."""
+        raise NotAvailableFieldError(NOT_PUSHED)
+
+    async def attempts(self, limit: int = 100) -> list[Attempt]:  # noqa: ARG002 - the interface's
+        """See Subscription."""
+        raise NotAvailableFieldError(NOT_PUSHED)
+
+    async def send_test(self) -> Attempt:
+        """See Subscription."""
+        raise NotAvailableFieldError(NOT_PUSHED)
+
+    async def redeliver(self, position: Place) -> Attempt:  # noqa: ARG002 - the interface's
+        """See Subscription."""
+        raise NotAvailableFieldError(NOT_PUSHED)
 
 
 if TYPE_CHECKING:

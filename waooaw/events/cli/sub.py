@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from waooaw.events.cli import sub_webhook
 from waooaw.events.cli.commands import EXIT_OK
+from waooaw.events.cli.named_subscription import ask, json_option, tell
 from waooaw.events.cli.place_parameter import HELP, PlaceParameter
+from waooaw.events.cli.push_options import push_members_of, push_options
 from waooaw.events.cli.rows import write_json, write_table
 from waooaw.events.cli.service_address import bus_option, reached, url_option
 from waooaw.events.cli.status import duration
@@ -18,18 +21,12 @@ from waooaw.events.clock import SystemClock
 from waooaw.events.errors import WowEventError
 from waooaw.events.json_text import read_json
 from waooaw.events.subscription import parse_subscription
-from waooaw.events.subscription_wire import TOLD, subscription_members
+from waooaw.events.subscription_wire import definition_members, subscription_members
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from waooaw.events.client.http_subscription import HttpSubscription
     from waooaw.events.subscription import SubscriptionDefinition
     from waooaw.events.subscription_state import SubscriptionInfo
-
-json_option: Final = click.option(
-    "--json", "as_json", is_flag=True, help="Write it as the service answers it, in JSON."
-)
 
 RETRY: Final = {
     "max_attempts": "max_attempts",
@@ -53,7 +50,11 @@ PLAIN: Final = {
 
 @click.group("sub")
 def command() -> None:
-    """Durable subscriptions: make, list, show, pause, resume, seek, delete."""
+    """Durable subscriptions: make, list, show, pause, resume, seek, delete; and the receivers that are called."""
+
+
+for webhook_command in sub_webhook.COMMANDS:
+    command.add_command(webhook_command)
 
 
 # Making ---------------------------------------------------------------------------------------------------------------
@@ -82,6 +83,7 @@ def command() -> None:
     metavar="FILE",
     help="A definition in JSON, as PUT takes it or as show --json writes it, or - for standard input; options win.",
 )
+@push_options
 @json_option
 @bus_option
 @url_option
@@ -98,11 +100,12 @@ def create(
     """Make a subscription, or replace the definition of the one that has the name.
 
     It is replaced as a whole: what is not given has its default again. From the answer on it misses no event that
-    matches. To move one that exists, use seek; its ordering cannot change.
+    matches. To move one that exists, use seek; its ordering cannot change. With --push-url the service sends its
+    events there; secrets that a file has as *** stay what they were.
     """
-    definition = definition_of(patterns, options, {} if file is None else _members_of(file))
-    info = asyncio.run(_with(url, bus, name, lambda subscription: subscription.put(definition)))
-    _tell(info, as_json=as_json)
+    definition = definition_of(patterns, {**options, "file": file}, {} if file is None else _members_of(file))
+    info = asyncio.run(ask(url, bus, name, lambda subscription: subscription.put(definition)))
+    tell(info, as_json=as_json)
 
 
 def definition_of(
@@ -119,6 +122,8 @@ def definition_of(
     if retry:
         given = members.get("retry")
         members["retry"] = {**(given if isinstance(given, dict) else {}), **retry}
+    if (push := push_members_of(options, members.get("push"))) is not None:
+        members["push"] = push
     return parse_subscription(members)
 
 
@@ -130,7 +135,7 @@ def _members_of(file: Path) -> dict[str, Any]:
         raise click.BadParameter(f"{file}: {error.detail}", param_hint="--file") from None
     if not isinstance(members, dict):
         raise click.BadParameter(f"{file}: a definition is a JSON object", param_hint="--file")
-    return {name: value for name, value in members.items() if name not in TOLD}
+    return definition_members(members)
 
 
 # Looking --------------------------------------------------------------------------------------------------------------
@@ -150,7 +155,7 @@ def list_all(*, as_json: bool, bus: str, url: str) -> None:
         return
     if infos:
         write_table(
-            ("name", "state", "patterns", "waiting", "leased", "scheduled", "dead", "acked", "oldest"),
+            ("name", "state", "patterns", "waiting", "leased", "scheduled", "dead", "acked", "oldest", "push"),
             [_row(info, now_ms) for info in infos],
         )
 
@@ -166,7 +171,8 @@ def _row(info: SubscriptionInfo, now_ms: int) -> tuple[object, ...]:
     oldest_ms = info.queue.oldest_ms
     oldest = None if oldest_ms is None else duration(max(now_ms - oldest_ms, 0) / 1000)
     places = (counts.waiting, counts.leased, counts.scheduled, counts.dead, counts.acked)
-    return (info.name, info.state, patterns, *places, oldest)
+    push = None if info.push_state is None else info.push_state.stopped or info.push_state.state
+    return (info.name, info.state, patterns, *places, oldest, push)
 
 
 @command.command("show")
@@ -181,11 +187,11 @@ def show(context: click.Context, /, *, name: str, watch: bool, as_json: bool, bu
     from waooaw.events.cli.sub_screen import show_once, watch_screen
 
     if not watch:
-        members = asyncio.run(_with(url, bus, name, _details))
+        members = asyncio.run(ask(url, bus, name, _details))
         write_json(members) if as_json else show_once(members)
         return
     try:
-        asyncio.run(_with(url, bus, name, lambda subscription: watch_screen(subscription, as_json=as_json)))
+        asyncio.run(ask(url, bus, name, lambda subscription: watch_screen(subscription, as_json=as_json)))
     except KeyboardInterrupt:
         context.exit(EXIT_OK)
 
@@ -204,7 +210,7 @@ async def _details(subscription: HttpSubscription) -> dict[str, Any]:
 @url_option
 def pause(*, name: str, as_json: bool, bus: str, url: str) -> None:
     """Hand out nothing more; matching and queueing go on."""
-    _tell(asyncio.run(_with(url, bus, name, lambda subscription: subscription.pause())), as_json=as_json)
+    tell(asyncio.run(ask(url, bus, name, lambda subscription: subscription.pause())), as_json=as_json)
 
 
 @command.command("resume")
@@ -214,7 +220,7 @@ def pause(*, name: str, as_json: bool, bus: str, url: str) -> None:
 @url_option
 def resume(*, name: str, as_json: bool, bus: str, url: str) -> None:
     """Hand out again."""
-    _tell(asyncio.run(_with(url, bus, name, lambda subscription: subscription.resume())), as_json=as_json)
+    tell(asyncio.run(ask(url, bus, name, lambda subscription: subscription.resume())), as_json=as_json)
 
 
 @command.command("seek")
@@ -228,7 +234,7 @@ def seek(*, name: str, place: str, as_json: bool, bus: str, url: str) -> None:
 
     Dead letters stay; a lease that is out can still be settled.
     """
-    _tell(asyncio.run(_with(url, bus, name, lambda subscription: subscription.seek(place))), as_json=as_json)
+    tell(asyncio.run(ask(url, bus, name, lambda subscription: subscription.seek(place))), as_json=as_json)
 
 
 @command.command("delete")
@@ -239,12 +245,12 @@ def seek(*, name: str, place: str, as_json: bool, bus: str, url: str) -> None:
 def delete(*, name: str, yes: bool, bus: str, url: str) -> None:
     """Remove a subscription, with all that waits and its dead letters."""
     if not yes:
-        info = asyncio.run(_with(url, bus, name, lambda subscription: subscription.info()))
+        info = asyncio.run(ask(url, bus, name, lambda subscription: subscription.info()))
         counts = info.queue.counts
         waiting = counts.waiting + counts.leased + counts.scheduled
         events = "1 event" if waiting == 1 else f"{waiting:,} events"
         confirm(f"Remove {name}, with {events} not settled and {letter_count(counts.dead)}?")
-    asyncio.run(_with(url, bus, name, lambda subscription: subscription.delete()))
+    asyncio.run(ask(url, bus, name, lambda subscription: subscription.delete()))
     sys.stdout.write(f"{name} is removed\n")
 
 
@@ -259,18 +265,3 @@ def confirm(question: str) -> None:
         raise click.UsageError(f"{question} Say so by --yes")
     if not click.confirm(question, err=True):
         raise click.exceptions.Exit(1)
-
-
-async def _with(url: str, bus_name: str, name: str, call: Callable[[HttpSubscription], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what the call returns
-    async with reached(url, bus_name) as bus:
-        return await call(bus.subscription(name))
-
-
-def _tell(info: SubscriptionInfo, *, as_json: bool) -> None:
-    members = subscription_members(info, SystemClock().now_ms())
-    if as_json:
-        write_json(members)
-        return
-    counts = info.queue.counts
-    left = ", ".join(f"{getattr(counts, place):,} {place}" for place in ("waiting", "leased", "scheduled", "dead"))
-    sys.stdout.write(f"{info.name} is {info.state} and receives {members['receives']}; {left}\n")

@@ -88,6 +88,8 @@ def facts(members: dict[str, Any], rates: dict[str, float]) -> Iterator[tuple[st
         rate = f"  ({rates[name]:,.1f} a second)" if name in rates else ""
         yield name, f"{counts.get(name, 0):,}{rate}"
     yield "oldest", _oldest(members)
+    if members.get("push"):
+        yield from push_facts(members["push"])
     if counts.get("dead"):
         yield "oldest dead", _age(members.get("oldest_dead_seconds"))
     if members.get("fill"):
@@ -96,6 +98,27 @@ def facts(members: dict[str, Any], rates: dict[str, float]) -> Iterator[tuple[st
         yield "poison?", f"{poison['position']} failed {poison['failures']} times: {poison['last_error']}"
     for error in members.get("last_errors") or []:
         yield "last error", error
+
+
+def push_facts(push: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """Give how a subscription is pushed, and what holds it up; the secrets are not among it."""
+    yield "pushed to", f"{push['url']}, {push['mode']}"
+    state = push.get("state")
+    if state is None:
+        return
+    yield "receiver", f"{state} since {push['since']}"
+    if push.get("reason"):
+        yield "reason", push["reason"]
+    if push.get("stopped"):
+        yield "stopped", f"as {push['stopped']}: the bus paused it"
+    yield "breaker", push.get("breaker")
+    if push.get("held_until"):
+        yield "held until", push["held_until"]
+    if push.get("failing_since"):
+        yield "failing since", push["failing_since"]
+    yield "in flight", f"{push.get('in_flight')} of {push['concurrency']}"
+    if push.get("rate") is not None or push.get("allowed_per_minute") is not None:
+        yield "rate", f"{cell(push.get('rate'))} a second; allowed per minute {cell(push.get('allowed_per_minute'))}"
 
 
 def lists(members: dict[str, Any]) -> Iterator[tuple[tuple[str, ...], Sequence[tuple[object, ...]]]]:

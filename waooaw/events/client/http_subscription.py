@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -15,6 +15,8 @@ from waooaw.events.dead_letter_wire import filter_members, read_dead_letter, rea
 from waooaw.events.delivery_wire import outcomes_json, read_claimed
 from waooaw.events.errors import WowEventError
 from waooaw.events.place import spell_place
+from waooaw.events.push import TIMEOUT_SECONDS
+from waooaw.events.push_wire import read_attempt, read_attempts
 from waooaw.events.subscription import check_definition, check_name
 from waooaw.events.subscription_wire import read_subscription
 
@@ -27,12 +29,16 @@ if TYPE_CHECKING:
     from waooaw.events.delivery import ClaimedDeliveries, Settlement
     from waooaw.events.identifier import Identifiers
     from waooaw.events.place import Place
+    from waooaw.events.push_state import Attempt
     from waooaw.events.stream_message import StreamStatus
     from waooaw.events.subscription import SubscriptionDefinition
     from waooaw.events.subscription_interface import Subscription
     from waooaw.events.subscription_state import SubscriptionInfo
 
 ALL = DeadLetterFilter()
+
+RECEIVER_SECONDS: Final = TIMEOUT_SECONDS[1] + 10.0
+"""How much longer than others a call may take that waits for a receiver: its time-out, and its turn before."""
 
 
 class HttpSubscription:
@@ -182,6 +188,27 @@ class HttpSubscription:
             query = (*query, ("confirm", confirm))
         return await self._calls.send("DELETE", f"{self._path}/dead-letters", _read_purged, query=query)
 
+    # The receiver of its push -----------------------------------------------------------------------------------------
+
+    async def verify(self) -> SubscriptionInfo:
+        """See Subscription."""
+        return await self._calls.send("POST", f"{self._path}/verify", read_info, wait_seconds=RECEIVER_SECONDS)
+
+    async def attempts(self, limit: int = 100) -> list[Attempt]:
+        """See Subscription."""
+        return await self._calls.get(f"{self._path}/attempts", _read_attempts, (("limit", str(limit)),))
+
+    async def send_test(self) -> Attempt:
+        """See Subscription. Repeated after an answer that was lost, it sends another one."""
+        return await self._calls.send("POST", f"{self._path}/test", _read_attempt, wait_seconds=RECEIVER_SECONDS)
+
+    async def redeliver(self, position: Place) -> Attempt:
+        """See Subscription. Repeated after an answer that was lost, it sends it once more."""
+        body = msgspec.json.encode({"position": spell_place(position)})
+        return await self._calls.send(
+            "POST", f"{self._path}/redeliver", _read_attempt, body=body, wait_seconds=RECEIVER_SECONDS
+        )
+
 
 def read_info(body: bytes) -> SubscriptionInfo:
     """Read a subscription."""
@@ -196,6 +223,14 @@ def _query(which: DeadLetterFilter) -> Iterator[tuple[str, str]]:
 
 def _read_redrive(body: bytes) -> RedriveResult:
     return read_redrive(read_object(body))
+
+
+def _read_attempt(body: bytes) -> Attempt:
+    return read_attempt(read_object(body))
+
+
+def _read_attempts(body: bytes) -> list[Attempt]:
+    return read_attempts(read_object(body))
 
 
 def _read_purged(body: bytes) -> int:
