@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waooaw.events.webhooks.push_record import Limits, PushRecord
-from waooaw.events.webhooks.sharing import SHARE_SECONDS, rate_of, shared
+from waooaw.events.webhooks.sharing import SHARE_SECONDS, is_news, rate_of, shared
 
 NOW = 1_000_000
 SHARE_MS = round(SHARE_SECONDS * 1000)
@@ -71,6 +71,20 @@ def test_whoever_wants_nothing_and_has_no_request_leaves() -> None:
     limits = Limits(4, None)
     record = _renew(PushRecord("e"), "a", limits)
     assert _slots(_renew(record, "a", limits, wanted=0)) == {}
+
+
+def test_a_replica_without_a_slot_is_news_once_and_what_is_given_up_is() -> None:
+    """Whoever has slots looks at once then, and so does whoever waits for them."""
+    limits = Limits(4, None)
+    alone = _renew(PushRecord("e"), "a", limits)
+    assert not is_news(PushRecord("e"), alone, "a")
+    came = _renew(alone, "b", limits)
+    assert is_news(alone, came, "b")
+    assert not is_news(came, _renew(came, "b", limits), "b")
+    gave = _renew(came, "a", limits)
+    assert is_news(came, gave, "a")
+    assert not is_news(gave, _renew(gave, "a", limits), "a")
+    assert is_news(gave, _renew(gave, "a", limits, wanted=0), "a")
 
 
 @pytest.mark.parametrize(("wanted", "expected"), [(2, {"a": 2, "b": 8}), (0, {"b": 10})])

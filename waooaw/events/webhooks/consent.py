@@ -12,6 +12,7 @@ from waooaw.events.outages import UnavailableError
 from waooaw.events.webhooks import push_record
 from waooaw.events.webhooks.handshake import consent_of
 from waooaw.events.webhooks.push_record import endpoint_of
+from waooaw.events.webhooks.shared_record import SharedRecord, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from waooaw.events.webhooks.handshake import Answer
     from waooaw.events.webhooks.push_record import PushRecord
     from waooaw.events.webhooks.sending import Reply
-    from waooaw.events.webhooks.shared_record import SharedRecord
     from waooaw.events.webhooks.surroundings import Surroundings
 
 _log = logging.getLogger("wowevent.webhook")
@@ -116,7 +116,7 @@ class Consent:
 
         if endpoint_of(self._current()) != endpoint_of(push):
             return self._shared.record(push)
-        record = await self._shared.change(push, take, tells=True)
+        record = await self._shared.change(push, take, tells=always)
         extra = {**self._labels, "detail": record.reason}
         if record.state == "verified":
             _log.info("webhook.verified", extra=extra)

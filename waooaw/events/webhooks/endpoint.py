@@ -22,8 +22,8 @@ from waooaw.events.webhooks.attempt_log import AttemptLog
 from waooaw.events.webhooks.consent import Consent
 from waooaw.events.webhooks.outbox import Outbox
 from waooaw.events.webhooks.push_record import PushRecord, Report, endpoint_of, is_deliverable, limits_of
-from waooaw.events.webhooks.shared_record import SharedRecord
-from waooaw.events.webhooks.sharing import RENEW_SECONDS, SHARE_SECONDS, rate_of, shared
+from waooaw.events.webhooks.shared_record import SharedRecord, always
+from waooaw.events.webhooks.sharing import RENEW_SECONDS, SHARE_SECONDS, is_news, rate_of, shared
 from waooaw.events.webhooks.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Endpoint:
         """Begin without a past, as somebody resumed the subscription. Raises as `read`."""
         await self._shared.read(self.push)
         self.outbox.forget_past()
-        await self._shared.change(self.push, lambda record, _: push_record.resumed(record), tells=True)
+        await self._shared.change(self.push, lambda record, _: push_record.resumed(record), tells=always)
         self.stir()
 
     # Steps ------------------------------------------------------------------------------------------------------------
@@ -203,7 +203,11 @@ class Endpoint:
             )
 
         try:
-            record = await self._shared.change(self.push, decide, tells=report.held_until_ms > 0)
+            record = await self._shared.change(
+                self.push,
+                decide,
+                tells=lambda before, after: report.held_until_ms > 0 or is_news(before, after, around.replica),
+            )
         except WowEventError:
             outbox.report = report.followed_by(outbox.report)
             raise

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from waooaw.events.push import PushDefinition
     from waooaw.events.webhooks.push_record import PushRecord
 
-
 TRIES_MAX: Final = 50
 """Replicas that write at the same moment are a handful; more losses in a row are a defect somewhere."""
+
+
+def always(*_: PushRecord) -> bool:
+    """Tell the others whatever changed."""
+    return True
 
 
 class SharedRecord:
@@ -54,9 +58,17 @@ class SharedRecord:
         return self.record(push)
 
     async def change(
-        self, push: PushDefinition, decide: Callable[[PushRecord, int], PushRecord], *, tells: bool = False
+        self,
+        push: PushDefinition,
+        decide: Callable[[PushRecord, int], PushRecord],
+        *,
+        tells: Callable[[PushRecord, PushRecord], bool] = lambda *_: False,
     ) -> PushRecord:
-        """Change the record; return it as it is then. Where the decision is to leave it, nothing is written."""
+        """Change the record; return it as it is then. Where the decision is to leave it, nothing is written.
+
+        ``decide`` is told the record and the engine's time; ``tells`` says of the record before and after whether the
+        other replicas are to look at once.
+        """
         stored = self._stored
         if stored is None:
             stored = self._take(await self._engine.push_record(self._bus, self._incarnation))
@@ -68,7 +80,7 @@ class SharedRecord:
             value, expected = encode_record(after), stored.version
             stored = self._take(
                 await self._engine.write_push_record(
-                    self._bus, self._incarnation, value, expected=expected, tells=tells
+                    self._bus, self._incarnation, value, expected=expected, tells=tells(before, after)
                 )
             )
             if stored.version == expected + 1 and stored.value == value:

@@ -68,6 +68,16 @@ def _parts(asked: Mapping[str, tuple[int, int]], slots: int) -> dict[str, int]:
     return parts
 
 
+def is_news(before: PushRecord, after: PushRecord, replica: str) -> bool:
+    """Tell whether others should look at once: a replica got no slot, or gave some up, and somebody else is there."""
+    if not after.shares.keys() - {replica}:
+        return False
+    had, has = before.shares.get(replica), after.shares.get(replica)
+    if has is not None and has.wanted and not has.slots:
+        return had is None or had.slots > 0 or not had.wanted
+    return had is not None and had.slots > (0 if has is None else has.slots)
+
+
 def rate_of(share: Share, limits: Limits) -> float | None:
     """Return how many requests a second a replica may send."""
     return None if limits.rate is None else limits.rate * share.slots / limits.concurrency

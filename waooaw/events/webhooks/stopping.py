@@ -11,6 +11,7 @@ from waooaw.events.event import Event
 from waooaw.events.outages import UnavailableError
 from waooaw.events.timestamp import format_timestamp
 from waooaw.events.webhooks import push_record
+from waooaw.events.webhooks.shared_record import SharedRecord, always
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from waooaw.events.engine.subscription_contract import SubscriptionRecord
     from waooaw.events.push import PushDefinition
     from waooaw.events.push_state import Stopped
-    from waooaw.events.webhooks.shared_record import SharedRecord
     from waooaw.events.webhooks.surroundings import Surroundings
 
 _log = logging.getLogger("wowevent.webhook")
@@ -75,7 +75,7 @@ class Stopping:
         name, around = subscription.name, self._around
         await self._shared.read(push)
         record = await self._shared.change(
-            push, lambda record, now_ms: push_record.stopped(record, why, now_ms), tells=True
+            push, lambda record, now_ms: push_record.stopped(record, why, now_ms), tells=always
         )
         await around.event_bus.subscriptions.set_paused(name, is_paused=True)
         since_ms = record.failing_since_ms if why == "failing" and record.failing_since_ms else record.stopped_ms
