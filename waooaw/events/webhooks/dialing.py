@@ -16,12 +16,13 @@ import ssl
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from waooaw.events.name_lookup import NameLookup, system_look_up
 from waooaw.events.outages import NameResolutionError
 from waooaw.events.webhook_address import read_webhook_url, refusal_of, refusal_of_name, refused
+from waooaw.events.webhooks.receiver_connection import ReceiverConnector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -159,7 +160,7 @@ class _Guard(AbstractResolver):
 
 
 def _session(guard: _Guard, trust: ssl.SSLContext) -> ClientSession:
-    connector = TCPConnector(
+    connector = ReceiverConnector(
         limit=0,  # who sends has a limit for each receiver
         resolver=guard,
         use_dns_cache=False,

@@ -4,9 +4,9 @@ Rule 1: a request is bounded as a whole by the time-out of its definition, from 
 Rule 2: of a reply 64 KiB are read, and 1 KiB is kept; then the connection is closed. Nothing is unpacked, no redirect
 is followed, no cookie is kept. Only a connection whose reply was read to its end is used again.
 Rule 3: whatever happens is a `Reply`; only a cancellation is raised.
-Rule 4: a request whose connection ends before any of the answer came, as one does that the receiver closed while it
-was idle, is sent once more at once. It may have been taken the first time: the ``webhook-id`` is the same, and
-deliveries are at least once. It keeps receivers that close idle connections from looking as if they failed.
+Rule 4: a request on a connection that was open from before, and ends before any of the answer came, is sent once more
+at once: the receiver closed it while it was idle, and that is no failure. Where the receiver had it all the same it
+gets it twice, with the same ``webhook-id``; deliveries are at least once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from aiohttp import (
     ClientConnectorDNSError,
     ClientConnectorError,
     ClientError,
-    ClientOSError,
     ClientPayloadError,
     ClientResponseError,
     ClientSSLError,
@@ -33,6 +32,7 @@ from yarl import URL
 
 from waooaw.events.errors import AddressRefusedError
 from waooaw.events.push_state import REPLY_BYTES_KEPT
+from waooaw.events.webhooks.receiver_connection import IdleConnectionLostError
 from waooaw.events.webhooks.signature import sign
 
 if TYPE_CHECKING:
@@ -134,9 +134,7 @@ class Sender:
     ) -> tuple[ClientResponse, bytes]:
         try:
             return await _exchange_once(target, method, headers, body)
-        except ClientConnectorError:
-            raise
-        except (ServerDisconnectedError, ClientOSError):  # before any of the answer came: rule 4
+        except IdleConnectionLostError:  # rule 4
             return await _exchange_once(target, method, headers, body)
 
     def _target(self, push: PushDefinition) -> _Target:
@@ -221,4 +219,6 @@ def _connection_error(failure: Exception) -> str:
     if isinstance(failure, ClientConnectorError):
         number = failure.os_error.errno
         return f"no connection: {failure.os_error if number is None else os.strerror(number)}"
+    if isinstance(failure, ValueError):
+        return f"the request cannot be written: {failure}"
     return f"the connection broke: {failure}"

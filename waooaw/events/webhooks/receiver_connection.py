@@ -1,0 +1,104 @@
+"""The connection to a receiver, as aiohttp keeps it, with limits of its own for what the receiver does on it.
+
+Rule 1: before an answer no more than `HEAD_BYTES_MAX` are read, interim answers (1xx) included, of which there may be
+any number; with it no more than `ANSWER_BYTES_MAX`, however its chunks are spelled. What is beyond is not looked at.
+Rule 2: what comes after an answer, with nothing asked, is no answer to what is asked next: the connection ends.
+Rule 3: a connection ends at once: what was not sent yet is dropped. A receiver that reads nothing and never hangs up
+would keep it otherwise.
+Rule 4: a connection that was used before and ends before anything of the next answer came is an
+`IdleConnectionLostError`: most likely the receiver closed it while it was idle.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import ClientOSError, ClientPayloadError, ServerDisconnectedError, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+
+if TYPE_CHECKING:
+    from aiohttp.http_parser import RawResponseMessage
+    from aiohttp.streams import StreamReader
+
+HEAD_BYTES_MAX: Final = 32_768
+"""Twice what common servers and proxies let through as the head of a message."""
+
+ANSWER_BYTES_MAX: Final = 131_072
+"""From the end of the head on: twice what is read of a body, for what chunks add to it."""
+
+_SWITCHED: Final = 101
+_FINAL: Final = 200
+
+
+class IdleConnectionLostError(ServerDisconnectedError):
+    """A connection that was open from before ended when it was used again."""
+
+
+class ReceiverConnection(ResponseHandler):
+    """One connection; the requests on it come one after the other."""
+
+    _requests = 0
+    _has_heard = False
+    _left = 0
+    _answer: StreamReader | None = None
+
+    def set_response_params(self, **settings: Any) -> None:  # noqa: ANN401 - aiohttp's own settings, passed on
+        """Begin with the next request."""
+        self._requests += 1
+        self._has_heard = False
+        self._left = HEAD_BYTES_MAX
+        self._answer = None
+        super().set_response_params(**settings)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, within the limits."""
+        if not data:  # aiohttp goes on with what it has
+            super().data_received(data)
+            return
+        while data and self.transport is not None:
+            if self._answer is not None and self._answer.is_eof():
+                self.abort()
+                return
+            if not self._left:
+                self._cut()
+                return
+            self._has_heard = True
+            part, data = data[: self._left], data[self._left :]
+            self._left -= len(part)
+            super().data_received(part)
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        """Take a message, an interim one or the answer."""
+        message, payload = data
+        if message.code >= _FINAL or message.code == _SWITCHED:
+            self._answer = payload
+            self._left = ANSWER_BYTES_MAX
+        super().feed_data(data, size)
+
+    def _cut(self) -> None:
+        self.force_close()
+        if self._answer is None:
+            self.set_exception(ClientPayloadError(f"more than {HEAD_BYTES_MAX} bytes, and no answer among them"))
+        else:
+            self._answer.feed_eof()
+        self.abort()
+
+    def set_exception(self, exc: BaseException, *causes: BaseException) -> None:
+        """Fail the request under way."""
+        if self._requests > 1 and not self._has_heard and isinstance(exc, ClientOSError | ServerDisconnectedError):
+            exc = IdleConnectionLostError()
+        super().set_exception(exc, *causes)
+
+    def close(self) -> None:
+        """End it at once."""
+        self.abort()
+
+
+class ReceiverConnector(TCPConnector):
+    """Makes connections of that kind. The settings are aiohttp's."""
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as above
+        super().__init__(**settings)
+        factory: partial[ResponseHandler] = partial(ReceiverConnection, loop=self._loop)
+        self._factory = factory
