@@ -76,3 +76,11 @@ CREDIT_LEASE_SECONDS: Final = Parameter("FAULT_CREDIT_LEASE", 1, 30, "the lease 
 CREDIT_TAKEN: Final = Parameter("FAULT_CREDIT_TAKEN", 30, 180, "events that it takes, a slow one after the other")
 CREDIT_PAUSE_SECONDS: Final = Parameter("FAULT_CREDIT_PAUSE", 0.1, 1, "seconds that each of them takes it")
 MADE_SUBSCRIPTIONS: Final = Parameter("FAULT_MADE_SUBSCRIPTIONS", 100, 2000, "subscriptions made and deleted, 50 a s")
+
+WEBHOOK_EVENTS: Final = Parameter("FAULT_WEBHOOK_EVENTS", 1000, 10_000, "real events sent to a receiver that fails")
+WEBHOOK_RATE: Final = Parameter("FAULT_WEBHOOK_RATE", 250, 250, "of these a second")
+WEBHOOK_KILLS: Final = Parameter("FAULT_WEBHOOK_KILLS", 1, 2, "kills of this receiver")
+WEBHOOK_FAILING: Final = Parameter("FAULT_WEBHOOK_FAILING", 0.1, 0.1, "share of requests that it fails by chance")
+SHARED_EVENTS: Final = Parameter("FAULT_SHARED_EVENTS", 500, 5000, "events sent by two replicas, one of them killed")
+HOSTILE_EVENTS: Final = Parameter("FAULT_HOSTILE_EVENTS", 100, 1000, "events a round beside hostile receivers")
+HOSTILE_ROUNDS: Final = Parameter("FAULT_HOSTILE_ROUNDS", 2, 5, "rounds with and without them, in turns")

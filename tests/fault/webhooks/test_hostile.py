@@ -1,0 +1,195 @@
+"""Hostile and broken receivers beside good ones: each ends as it must, and costs the others next to nothing."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+import trustme
+
+from tests.fault.conftest import Report
+from tests.fault.parameters import HOSTILE_EVENTS, HOSTILE_ROUNDS
+from tests.fault.webhooks.site import (
+    SETTINGS,
+    Published,
+    consented,
+    definition,
+    publish,
+    push_to,
+    resident_bytes,
+    state_of,
+)
+from tests.fault.work.workplace import Workplace, workplace
+from tests.webhooks.hostile import BEHAVIOURS, HostileReceiver, expired, hang, hostile, self_signed
+from tests.webhooks.receivers import HOST, Receiver, receiving
+from waooaw.events.push_state import Attempt
+
+MIB: Final = 1024 * 1024
+GOOD: Final = 3
+RATE: Final = 50.0
+TIMEOUT_SECONDS: Final = 1.0
+TIMEOUT_MARGIN_SECONDS: Final = 0.5
+P99_RATIO_MAX: Final = 2.0
+P99_MARGIN_SECONDS: Final = 0.02
+"""Of a p99 of some milliseconds: what a machine of two cores with all processes on it adds by chance."""
+
+GROWTH_BYTES_MAX: Final = 32 * MIB
+"""Of the service, from before the first hostile receiver to the end: caches of the store fill meanwhile."""
+
+ENDLESS_BYTES_MAX: Final = 8 * MIB
+"""Of an endless answer until it was cut off: 64 KiB are read, the kernel buffers the rest."""
+
+TLS: Final = ("self_signed", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How each try at a hostile receiver ends: ``error`` is part of what is told of it."""
+
+    outcome: str
+    status: int | None = None
+    error: str | None = None
+    kind: str = "delivery"
+
+
+TOO_LONG: Final = End("failed", None, "no answer within 1 s")
+ENDS: Final[Mapping[str, End]] = {
+    "hang": TOO_LONG,
+    "drip": TOO_LONG,
+    "endless_body": End("delivered", 200),
+    "endless_headers": End("failed", None, "not HTTP"),
+    "gzip_bomb": End("delivered", 200),
+    "redirect": End("failed", 307, "redirects are not followed"),
+    "retry_in_a_lifetime": End("held", 429, "429 Too Many Requests"),
+    "no_http": End("failed", None, "not HTTP"),
+    "reset": End("failed", None, "broke"),
+    "close_when_idle": End("delivered", 204),
+    "self_signed": End("failed", None, "certificate is not accepted", kind="handshake"),
+    "expired": End("failed", None, "certificate has expired", kind="handshake"),
+}
+"""Of all but ``too_early``, whose answer may be taken for that to the first request of a connection."""
+
+
+@dataclass(slots=True)
+class Neighbours:
+    """Good and hostile receivers, by the names of their subscriptions."""
+
+    good: dict[str, Receiver] = field(default_factory=dict)
+    hostile: dict[str, HostileReceiver] = field(default_factory=dict)
+
+    def is_served(self, published: Published) -> bool:
+        """Tell whether every good receiver has everything."""
+        return all(len(receiver.message_ids) == len(published.due) for receiver in self.good.values())
+
+    def p99_seconds(self, published: Published) -> float:
+        """Return the p99 of the time from when an event was due to when a good receiver had it, and forget them."""
+        waits = sorted(
+            request.at - published.due[request.message_id.rpartition(".")[2]]
+            for receiver in self.good.values()
+            for request in receiver.posts
+        )
+        for receiver in self.good.values():
+            receiver.requests.clear()
+        return waits[len(waits) * 99 // 100]
+
+
+@asynccontextmanager
+async def neighbours(authority: trustme.CA) -> AsyncIterator[Neighbours]:
+    """Run receivers of all kinds; one of the good ones has a certificate of the authority."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(HOST).configure_cert(tls)
+    found = Neighbours()
+    async with AsyncExitStack() as stack:
+        for number in range(GOOD):
+            receiver = receiving(tls=tls if number == 0 else None)
+            found.good[f"good-{number}"] = await stack.enter_async_context(receiver)
+        for name, behaviour in BEHAVIOURS.items():
+            found.hostile[name] = await stack.enter_async_context(hostile(behaviour))
+        for name, bad in zip(TLS, (self_signed(), expired(authority)), strict=True):
+            found.hostile[name] = await stack.enter_async_context(hostile(hang, tls=bad))
+        yield found
+
+
+async def measure(place: Workplace, found: Neighbours, published: Published) -> float:
+    """Publish for a while; return the p99 of the good receivers in seconds."""
+    published.due.clear()
+    await publish(place.bus, HOSTILE_EVENTS.count, RATE, published)
+    for receiver in found.good.values():
+        await receiver.until(lambda: found.is_served(published))
+    return found.p99_seconds(published)
+
+
+async def set_paused(place: Workplace, found: Neighbours, *, is_paused: bool) -> None:
+    """Have the hostile receivers called, or not."""
+    for name in found.hostile:
+        subscription = place.bus.subscription(name)
+        await (subscription.pause() if is_paused else subscription.resume())
+
+
+def check_end(name: str, attempts: list[Attempt]) -> None:
+    """See that each try at a hostile receiver ended as it must, in time."""
+    for attempt in attempts:
+        assert attempt.seconds <= TIMEOUT_SECONDS + TIMEOUT_MARGIN_SECONDS, (name, attempt)
+    if name not in ENDS:
+        return
+    end = ENDS[name]
+    tries = [attempt for attempt in attempts if attempt.kind == end.kind]
+    assert tries, (name, attempts)
+    for attempt in tries:
+        assert (attempt.outcome, attempt.status) == (end.outcome, end.status), (name, attempt)
+        assert (attempt.error is None) if end.error is None else (end.error in (attempt.error or "")), (name, attempt)
+
+
+async def check_ends(place: Workplace, found: Neighbours) -> None:
+    """See that each hostile receiver was tried, and ended as it must."""
+    for name, receiver in found.hostile.items():
+        check_end(name, await place.bus.subscription(name).attempts())
+        state = await state_of(place.bus, name)
+        assert state.state == ("pending" if name in TLS else "verified"), (name, state)
+        assert receiver.posts or name in {*TLS, "too_early"}, name
+    held = await state_of(place.bus, "retry_in_a_lifetime")
+    assert held.held_until_ms is not None
+    assert time.time() * 1000 + 3_500_000 < held.held_until_ms < time.time() * 1000 + 3_600_000
+    endless = found.hostile["endless_body"]
+    assert endless.sent_bytes / endless.posts < ENDLESS_BYTES_MAX
+
+
+async def test_hostile_receivers_harm_only_themselves(tmp_path: Path, report: Report) -> None:
+    """Each hostile receiver ends as it must; the p99 of good ones at most doubles, and the memory stays flat."""
+    authority, published = trustme.CA(), Published()
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    settings = SETTINGS | {"SSL_CERT_FILE": str(tmp_path / "authority.pem")}
+    rounds: list[tuple[float, float]] = []
+    async with neighbours(authority) as found, workplace(tmp_path, "sqlite", settings=settings) as place:
+        service = place.services[0]
+        for name, receiver in (found.good | found.hostile).items():
+            push = replace(push_to(receiver.url), timeout_seconds=TIMEOUT_SECONDS)
+            await place.bus.subscription(name).put(definition(push))
+        await consented(place.bus, *found.good, *(found.hostile.keys() - {*TLS, "too_early"}))
+        await set_paused(place, found, is_paused=True)
+        await measure(place, found, published)  # what is loaded and cached by it is no part of what follows
+        before = resident_bytes(service)
+        for _ in range(HOSTILE_ROUNDS.count):
+            without = await measure(place, found, published)
+            await set_paused(place, found, is_paused=False)
+            rounds.append((without, await measure(place, found, published)))
+            grown = resident_bytes(service) - before
+            await check_ends(place, found)
+            await set_paused(place, found, is_paused=True)
+        place.check_logs()
+    without, beside = min(without for without, _ in rounds), min(beside for _, beside in rounds)
+    report(
+        f"{len(found.hostile)} hostile receivers beside {GOOD} good ones, {RATE:g} events/s: p99 of the good "
+        f"{without * 1000:.1f} ms without, {beside * 1000:.1f} ms with them (all rounds: "
+        + ", ".join([f"{alone * 1000:.1f} and {together * 1000:.1f}" for alone, together in rounds])
+        + f"); the service grew by {grown / MIB:.1f} MiB; "
+        + ", ".join([f"{name} {receiver.posts}" for name, receiver in found.hostile.items()])
+        + " requests"
+    )
+    assert beside <= P99_RATIO_MAX * without + P99_MARGIN_SECONDS
+    assert grown <= GROWTH_BYTES_MAX
