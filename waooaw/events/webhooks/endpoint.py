@@ -104,7 +104,7 @@ class Endpoint:
         self.outbox.push = push
         if (endpoint := endpoint_of(push)) != self._endpoint:
             self._endpoint = endpoint
-            self.outbox.forget_past()
+            self.outbox.allowance.forget_past()
         self._open_outbox()
         self._is_stale = True
         self.stir()
@@ -139,7 +139,7 @@ class Endpoint:
     async def clear_stop(self) -> None:
         """Begin without a past, as somebody resumed the subscription. Raises as `read`."""
         await self._shared.read(self.push)
-        self.outbox.forget_past()
+        self.outbox.allowance.forget_past()
         await self._shared.change(self.push, lambda record, _: push_record.resumed(record), tells=always)
         self.stir()
 
@@ -198,7 +198,7 @@ class Endpoint:
                 wanted=limits.concurrency if wants else 0,
                 held=outbox.in_flight,
                 limits=limits,
-                breaker=outbox.breaker.state(around.clock.monotonic()),
+                breaker=outbox.allowance.breaker.state(around.clock.monotonic()),
                 now_ms=now_ms,
             )
 

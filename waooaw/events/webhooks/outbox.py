@@ -13,12 +13,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from waooaw.events.delivery import CLAIM_MAX, Settlement
+from waooaw.events.delivery import Settlement
 from waooaw.events.errors import ClosedError
-from waooaw.events.webhooks.breaker import Breaker
+from waooaw.events.webhooks.allowance import BATCH_EVENTS_MAX, Allowance
 from waooaw.events.webhooks.messages import message_of
 from waooaw.events.webhooks.outcomes import Outcomes
-from waooaw.events.webhooks.pace import Pace
 from waooaw.events.webhooks.push_record import Report
 from waooaw.events.webhooks.verdict import verdict_of
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from waooaw.events.clock import Clock
     from waooaw.events.delivery import Delivery, Outcome
     from waooaw.events.push import PushDefinition
+    from waooaw.events.push_state import BreakerState
     from waooaw.events.webhooks.messages import Message
     from waooaw.events.webhooks.sending import Reply, Sender
     from waooaw.events.webhooks.verdict import Verdict
@@ -36,24 +36,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("wowevent.webhook")
 
-BATCH_EVENTS_MAX: Final = 100
 BATCH_BYTES_MAX: Final = 256 * 1024
 """Of one request in batch mode: as large as the largest single event by default."""
 
-IDLE_CREDIT_MAX: Final = 16
-"""Deliveries that are claimed before this replica has slots: enough to begin with, few enough to wait a moment."""
-
-CREDIT_PER_SLOT: Final = 2
-"""One is under way while the next is claimed."""
-
-CREDIT_SECONDS: Final = 2.0
-"""Of a slow rate, no more is claimed than is sent in this time."""
-
 KEPT_SECONDS: Final = 2.0
 """What has to wait for longer goes back to the queue, for whoever can send it."""
-
-LACKING_SECONDS: Final = 1.0
-"""Until this replica claims again where all slots were with others: those are at work, and it is not needed."""
 
 BUSY_SECONDS: Final = 2.0
 """After the last request: for so long slots are kept for the next."""
@@ -93,11 +80,10 @@ class Outbox:
         changed: Callable[[], None],
     ) -> None:
         self.push = push
-        self.breaker = Breaker()
-        self.pace = Pace()
+        self.allowance = Allowance()
         self.report = Report()
-        self._consumption: Consumption | None = None
         self.in_flight = 0
+        self._consumption: Consumption | None = None
         self._incarnation = incarnation
         self._sender = sender
         self._clock = clock
@@ -105,19 +91,16 @@ class Outbox:
         self._labels = labels
         self._sent = sent
         self._changed = changed
-        self._is_open = False
-        self._slots = 0
-        self._slots_until = 0.0
-        self._rate: float | None = None
-        self._held_until = 0.0
-        self._holds = 0
-        self._lacking_until = 0.0
         self._active_at = float("-inf")
         self._waiting: deque[Delivery] = deque()
         self._errands: deque[Errand] = deque()
         self._requests: set[asyncio.Task[None]] = set()
         self._outcomes = Outcomes(labels)
         self._timer: asyncio.TimerHandle | None = None
+        metrics.breakers[self] = self._breaker_state
+
+    def _breaker_state(self) -> BreakerState:
+        return self.allowance.breaker.state(self._clock.monotonic())
 
     @property
     def is_connected(self) -> bool:
@@ -133,31 +116,23 @@ class Outbox:
 
     def set_open(self, *, is_open: bool) -> None:
         """Begin or cease to deliver; what waits goes back then."""
-        if is_open != self._is_open:
-            self._is_open = is_open
+        if is_open != self.allowance.is_open:
+            self.allowance.is_open = is_open
             self.adjust()
 
     def set_share(self, slots: int, until: float, rate: float | None) -> None:
         """Take over what this replica may do until a monotonic time."""
-        self._slots, self._slots_until, self._rate = slots, until, rate
-        self.pace.set_rate(rate)
-        if slots:
-            self._lacking_until = 0.0
-        elif self._waiting:
-            self._lacking_until = self._clock.monotonic() + LACKING_SECONDS
+        self.allowance.set_share(slots, until, rate)
+        if self._waiting and not slots:
+            self.allowance.lack(self._clock.monotonic())
             self._give_back()
         self.adjust()
 
     def hold_until(self, until: float) -> None:
-        """Send nothing before a monotonic time: the receiver asked for that, here or at another replica."""
-        if until > self._held_until:
-            self._held_until = until
+        """Send nothing before a monotonic time: the receiver asked another replica for that."""
+        if until > self.allowance.held_until:
+            self.allowance.held_until = until
             self.adjust()
-
-    def forget_past(self) -> None:
-        """The receiver is another one, or begins anew."""
-        self.breaker.reset()
-        self._held_until, self._holds = 0.0, 0
 
     @property
     def is_busy(self) -> bool:
@@ -168,7 +143,7 @@ class Outbox:
     @property
     def held_seconds(self) -> float:
         """How long nothing is sent, because the receiver asked for that; 0 or less: not at all."""
-        return self._held_until - self._clock.monotonic()
+        return self.allowance.held_until - self._clock.monotonic()
 
     # What comes in ----------------------------------------------------------------------------------------------------
 
@@ -177,7 +152,7 @@ class Outbox:
         was_idle = not self.is_busy
         self._active_at = self._clock.monotonic()
         self._waiting.extend(deliveries)
-        if was_idle or self._clock.monotonic() >= self._slots_until:
+        if was_idle or not self.allowance.has_slots(self._active_at):
             self._changed()
         self.adjust()
 
@@ -189,78 +164,43 @@ class Outbox:
         self.pump()
         return errand.answered
 
-    # Whether, and how much --------------------------------------------------------------------------------------------
+    # Sending ----------------------------------------------------------------------------------------------------------
 
     def adjust(self) -> None:
         """Send what can be sent, claim what can be taken, give back what has to wait for long."""
-        blocked = self._blocked_seconds(self._clock.monotonic())
-        if self._waiting and blocked > KEPT_SECONDS:
+        now = self._clock.monotonic()
+        if self._waiting and self.allowance.blocked_seconds(now) > KEPT_SECONDS:
             self._give_back()
         if self._consumption is not None:
-            self._consumption.set_credit(0 if blocked > 0 else self._credit())
+            self._consumption.set_credit(self.allowance.credit(now, self.push))
         self.pump()
 
     def _give_back(self) -> None:
         self._outcomes.add([Settlement(token=delivery.token, outcome="release") for delivery in self._waiting])
         self._waiting.clear()
 
-    def _blocked_seconds(self, now: float) -> float:
-        """Return for how long nothing is sent at all; infinity where nobody knows."""
-        if not self._is_open:
-            return float("inf")
-        until = max(self._held_until, self._lacking_until)
-        if self.breaker.state(now) == "open":
-            until = max(until, self.breaker.until)
-        return until - now
-
-    def _credit(self) -> int:
-        now = self._clock.monotonic()
-        if self.breaker.state(now) == "half_open":
-            return 1
-        slots = self._slots if now < self._slots_until else 0
-        events = BATCH_EVENTS_MAX if self.push.mode == "batch" else 1
-        credit = (slots or min(self.push.concurrency, IDLE_CREDIT_MAX)) * CREDIT_PER_SLOT * events
-        if self._rate is not None:
-            credit = min(credit, max(round(self._rate * events * CREDIT_SECONDS), 1))
-        return min(credit, CLAIM_MAX)
-
-    def _room(self, now: float) -> int:
-        """Return how many deliveries may begin now."""
-        if not self._is_open or now < self._held_until or now >= self._slots_until:
-            return 0
-        state = self.breaker.state(now)
-        if state == "closed":
-            return self._slots - self.in_flight
-        return 0 if state == "open" or self.in_flight else min(self._slots, 1)
-
-    def _errand_room(self, now: float) -> int:
-        """Return how many errands may begin now: they try a receiver whose breaker is open, too."""
-        return 0 if now < self._held_until or now >= self._slots_until else self._slots - self.in_flight
-
-    # Sending ----------------------------------------------------------------------------------------------------------
-
     def pump(self) -> None:
         """Begin what may begin; come again when time alone allows more."""
-        now = self._clock.monotonic()
+        now, allowance = self._clock.monotonic(), self.allowance
         while self._errands or self._waiting:
             if self._errands and self._errands[0].answered.done():  # whoever asked for it has given up
                 self._errands.popleft()
                 continue
-            is_errand = bool(self._errands) and self._errand_room(now) > 0
-            if not is_errand and not (self._waiting and self._room(now) > 0):
+            is_errand = bool(self._errands) and allowance.errand_room(now, self.in_flight) > 0
+            if not is_errand and not (self._waiting and allowance.room(now, self.in_flight) > 0):
                 break
-            if (seconds := self.pace.wait_seconds(now)) > 0:
+            if (seconds := allowance.pace.wait_seconds(now)) > 0:
                 self._come_again(now + seconds)
                 return
-            self.pace.take(now)
+            allowance.pace.take(now)
             self.in_flight += 1
             self._metrics.in_flight += 1
             request = self._run_errand(self._errands.popleft()) if is_errand else self._deliver(self._take())
             task = asyncio.get_running_loop().create_task(request, name="webhook")
             self._requests.add(task)
             task.add_done_callback(self._end)
-        blocked = self._blocked_seconds(now)
-        if self._is_open and blocked > 0:
+        blocked = allowance.blocked_seconds(now)
+        if allowance.is_open and blocked > 0:
             self._come_again(now + blocked)
 
     def _come_again(self, when: float) -> None:
@@ -314,8 +254,9 @@ class Outbox:
     async def _run_errand(self, errand: Errand) -> None:
         try:
             answer = await self._send(errand.message)
-        except asyncio.CancelledError:
-            errand.answered.cancel()
+        except BaseException:
+            if not errand.answered.done():
+                errand.answered.set_exception(ClosedError("the request was cut off"))
             raise
         if not errand.answered.done():
             errand.answered.set_result(answer)
@@ -323,32 +264,26 @@ class Outbox:
     async def _send(self, message: Message) -> tuple[Reply, Verdict]:
         reply = await self._sender.post(self.push, message)
         now, now_ms = self._clock.monotonic(), self._clock.now_ms()
-        is_held = now < self._held_until
-        verdict = verdict_of(reply, now_ms=now_ms, failures_held=self._holds)
+        verdict = verdict_of(reply, now_ms=now_ms, failures_held=self.allowance.holds)
         self._metrics.count(reply.kind, reply.status, reply.seconds)
-        is_success = verdict.attempt_outcome == "delivered"
         if verdict.attempt_outcome != "held":
-            self.report.take(is_success=is_success, now_ms=now_ms)
-        if is_success:
-            self._holds = 0
-        elif verdict.hold_seconds is not None and not is_held:
-            self._holds += 1
+            self.report.take(is_success=verdict.attempt_outcome == "delivered", now_ms=now_ms)
         self._tell_breaker(verdict, now)
-        if verdict.hold_seconds is not None:
-            until_ms = now_ms + round(verdict.hold_seconds * 1000)
-            self.report.held_until_ms = max(self.report.held_until_ms, until_ms)
-            self.hold_until(now + verdict.hold_seconds)
+        if self.allowance.take(verdict, now):
+            held_until_ms = now_ms + round((self.allowance.held_until - now) * 1000)
+            self.report.held_until_ms = max(self.report.held_until_ms, held_until_ms)
+            self.adjust()
             self._changed()
         return reply, verdict
 
     def _tell_breaker(self, verdict: Verdict, now: float) -> None:
         if verdict.attempt_outcome == "delivered":
-            if self.breaker.succeed():
+            if self.allowance.breaker.succeed():
                 _log.info("webhook.breaker_closed", extra=self._labels)
                 self.adjust()
                 self._changed()
-        elif verdict.attempt_outcome == "failed" and self.breaker.fail(now):
-            seconds = self.breaker.until - now
+        elif verdict.attempt_outcome == "failed" and self.allowance.breaker.fail(now):
+            seconds = self.allowance.breaker.until - now
             _log.warning("webhook.breaker_opened", extra={**self._labels, "seconds": seconds, "detail": verdict.reason})
             self.adjust()
             self._changed()
@@ -377,7 +312,8 @@ class Outbox:
 
     async def close(self) -> None:
         """Cut what is under way, and give back all that is held."""
-        self._is_open = False
+        self.allowance.is_open = False
+        self._metrics.breakers.pop(self, None)
         self._waiting.clear()
         if self._timer is not None:
             self._timer.cancel()
