@@ -212,7 +212,8 @@ DEFINITIONS: Final[list[tuple[str, bytes, Refusal]]] = [
     wrong("pattern a number", "#/patterns", patterns=["a", 1]),
     wrong("bad pattern", "#/patterns/1", "invalid_pattern", patterns=["a", "["]),
     wrong("filter", "#/filter", "not_available", filter="a"),
-    wrong("push", "#/push", "not_available", push={}),
+    wrong("push a URL", "#/push", push="https://agent.example.com/"),
+    wrong("push nowhere", "#/push/url", push={}),
     ("from nonsense", b'{"patterns":["a"],"from":"x"}', Refusal(400, "invalid_parameter", "#/from")),
     ("from a number", b'{"patterns":["a"],"from":1}', Refusal(400, "invalid_parameter", "#/from")),
     (

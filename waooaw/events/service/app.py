@@ -24,6 +24,11 @@ from waooaw.events.service.framings import CloudEventsFraming, SseFraming, WebSo
 from waooaw.events.service.open_streams import OpenStreams
 from waooaw.events.service.routes import ROUTES
 from waooaw.events.settings import durability_levels
+from waooaw.events.webhook_address import AllowedNetworks
+from waooaw.events.webhooks.dialing import Dialer
+from waooaw.events.webhooks.sending import Sender
+from waooaw.events.webhooks.surroundings import Surroundings
+from waooaw.events.webhooks.webhooks import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -147,7 +152,35 @@ async def open_context(settings: Settings, stack: AsyncExitStack) -> Context:
         for name in settings.buses:
             bus = EventBus(engine, name, clock=clock, identifiers=RandomIdentifiers(), options=options)
             buses[name] = await stack.enter_async_context(bus)
-    return Context(settings, clock, random, streams, engine=engine, buses=buses)
+    context = Context(settings, clock, random, streams, engine=engine, buses=buses)
+    if engine is not None:
+        context.replica_id = RandomIdentifiers().new_token()
+        context.webhooks = await _open_webhooks(context, engine, stack)
+    return context
+
+
+async def _open_webhooks(context: Context, engine: Engine, stack: AsyncExitStack) -> dict[str, Webhooks]:
+    """Begin to call receivers. The connections are shared by the buses; what is known of a receiver is its bus's."""
+    settings, clock = context.settings, context.clock
+    dialer = Dialer(AllowedNetworks.parse(settings.webhook_allowed_networks))
+    await dialer.open(stack)
+    sender = Sender(dialer, origin=settings.webhook_origin, clock=clock)
+    webhooks: dict[str, Webhooks] = {}
+    for name, bus in context.buses.items():
+        around = Surroundings(
+            event_bus=bus,
+            engine=engine,
+            sender=sender,
+            dialer=dialer,
+            replica=context.replica_id,
+            origin=settings.webhook_origin,
+            clock=clock,
+            identifiers=RandomIdentifiers(),
+            metrics=context.webhook_metrics,
+        )
+        webhooks[name] = Webhooks(around)
+        webhooks[name].open(stack)
+    return webhooks
 
 
 def build_app(context: Context) -> web.Application:

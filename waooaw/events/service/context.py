@@ -11,6 +11,7 @@ from aiohttp import web
 from waooaw.events.bus_names import DEFAULT_BUS
 from waooaw.events.errors import NotFoundError
 from waooaw.events.outages import DisabledError
+from waooaw.events.webhooks.webhook_metrics import WebhookMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from waooaw.events.service.replica import Replica
     from waooaw.events.service.subscription_watch import SubscriptionWatch
     from waooaw.events.settings import Settings
+    from waooaw.events.webhooks.webhooks import Webhooks
 
 BusPhase = Literal["running", "disabled", "draining"]
 
@@ -54,7 +56,11 @@ class Context:
         self.started_at_ms = clock.now_ms()
         self._started = clock.monotonic()
         self.listener: Listener | None = None
+        self.replica_id = ""
+        """The name of this process among the replicas; set where there are buses."""
         self.replica: Replica | None = None
+        self.webhooks: Mapping[str, Webhooks] = {}
+        self.webhook_metrics = WebhookMetrics()
         self.watch: SubscriptionWatch | None = None
         self._active_requests = 0
         self.arriving_bytes = 0
@@ -80,6 +86,10 @@ class Context:
     def bus_for(self, request: web.Request) -> EventBus:
         """Return the bus that a request's path names, or the default; raises as `bus_named`."""
         return self.bus_named(request.match_info.get("bus", DEFAULT_BUS))
+
+    def webhooks_for(self, request: web.Request) -> Webhooks:
+        """Return the webhooks of the bus that a request's path names, or of the default; raises as `bus_named`."""
+        return self.webhooks[self.bus_for(request).name]
 
     def bus_named(self, name: str) -> EventBus:
         """Return a bus; raises `NotFoundError` for one that is not served, `DisabledError` where none is."""

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from waooaw.events.service.probes import health_members, why_not_ready
+from waooaw.events.service.receiver_metrics import receiver_families
 from waooaw.events.service.subscribers import subscriber_members
 from waooaw.events.service.subscription_metrics import subscription_families
 
@@ -48,6 +49,7 @@ class Families:
         yield from self._by_type()
         yield from self._log()
         yield from subscription_families(self._context, self._watched)
+        yield from receiver_families(self._context.webhook_metrics)
 
     def _process(self) -> Iterator[Metric]:
         context = self._context

@@ -10,30 +10,18 @@ from waooaw.events.service.bus_totals import sum_buses, sum_types
 from waooaw.events.service.cluster import cluster_members
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.exposition import OPENMETRICS, PROMETHEUS, expose
-from waooaw.events.service.metrics_members import count_members, rate_members
+from waooaw.events.service.metrics_members import count_members, latency_members, rate_members
 from waooaw.events.service.parameters import Parameters
+from waooaw.events.service.receiver_metrics import receivers_members
 from waooaw.events.service.representations import JSON, json_response, negotiated
 from waooaw.events.service.subscribers import subscriber_members
 from waooaw.events.service.subscription_metrics import subscriptions_members
 from waooaw.events.timestamp import format_timestamp
 
 if TYPE_CHECKING:
-    from waooaw.events.histogram import LatencyHistogram
     from waooaw.events.service.context import Context
 
 _FORMATS: Final = {"json": JSON, "prometheus": PROMETHEUS, "openmetrics": OPENMETRICS}
-
-
-def _latency(histogram: LatencyHistogram) -> dict[str, float | int | None]:
-    return {
-        "count": histogram.count,
-        "min": histogram.min,
-        "max": histogram.max,
-        "mean": histogram.mean,
-        "p50": histogram.quantile(0.50),
-        "p95": histogram.quantile(0.95),
-        "p99": histogram.quantile(0.99),
-    }
 
 
 def metrics_members(context: Context) -> dict[str, Any]:
@@ -48,11 +36,11 @@ def metrics_members(context: Context) -> dict[str, Any]:
         "uptime_seconds": round(context.uptime_seconds, 3),
         "totals": count_members(sums.totals),
         "throughput": {"publishes": rate_members(sums.publishes), "deliveries": rate_members(sums.deliveries)},
-        "latency": _latency(sums.totals.latency),
+        "latency": latency_members(sums.totals.latency),
         "subscribers": subscriber_members(context, watched),
         "subscriptions": subscriptions_members(watched, now_ms),
         "event_types": {
-            name: count_members(counts) | {"latency": _latency(counts.latency)}
+            name: count_members(counts) | {"latency": latency_members(counts.latency)}
             for name, counts in sum_types(counted).items()
         },
         "buses": {
@@ -63,6 +51,7 @@ def metrics_members(context: Context) -> dict[str, Any]:
             }
             for name, bus in context.buses.items()
         },
+        "webhooks": receivers_members(context.webhook_metrics),
         "cluster": cluster_members(listed),
     }
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from waooaw.events.bus.metrics import TypeCounts
+    from waooaw.events.histogram import LatencyHistogram
     from waooaw.events.rate import Rate
 
 
@@ -17,6 +18,19 @@ def count_members(counts: TypeCounts) -> dict[str, int]:
         "errors": counts.errors,
         "retries": counts.retries,
         "dlq": counts.dlq,
+    }
+
+
+def latency_members(histogram: LatencyHistogram) -> dict[str, float | int | None]:
+    """Return seconds that were measured as the wire spells them."""
+    return {
+        "count": histogram.count,
+        "min": histogram.min,
+        "max": histogram.max,
+        "mean": histogram.mean,
+        "p50": histogram.quantile(0.50),
+        "p95": histogram.quantile(0.95),
+        "p99": histogram.quantile(0.99),
     }
 
 

@@ -8,7 +8,12 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from waooaw.events.service import openapi_operating, openapi_schemas, openapi_subscription_schemas
+from waooaw.events.service import (
+    openapi_operating,
+    openapi_schemas,
+    openapi_subscription_schemas,
+    openapi_webhook_schemas,
+)
 from waooaw.events.service.openapi_head import with_heads
 from waooaw.events.service.openapi_operations import PATHS
 from waooaw.events.service.openapi_parts import problem_responses
@@ -31,7 +36,10 @@ DOCUMENT: Final[dict[str, Any]] = {
     "servers": [{"url": "/"}],
     "paths": with_heads(PATHS),
     "components": {
-        "schemas": openapi_schemas.SCHEMAS | openapi_subscription_schemas.SCHEMAS | openapi_operating.SCHEMAS,
+        "schemas": openapi_schemas.SCHEMAS
+        | openapi_subscription_schemas.SCHEMAS
+        | openapi_webhook_schemas.SCHEMAS
+        | openapi_operating.SCHEMAS,
         "responses": problem_responses(),
     },
 }

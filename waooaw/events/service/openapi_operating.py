@@ -9,6 +9,7 @@ from waooaw.events.service.openapi_schemas import COUNT, DURABILITY, TIME, Schem
 from waooaw.events.service.openapi_subscription_schemas import COUNTS as SUBSCRIPTION_COUNTS
 from waooaw.events.service.subscribers import WORST_MAX
 from waooaw.events.service.subscription_metrics import NAMES_MAX
+from waooaw.events.webhooks.webhook_metrics import RESULTS
 
 _NUMBER: Final[Schema] = {"type": "number", "minimum": 0}
 _MEASURED: Final[Schema] = {"type": ["number", "null"], "description": "null until there is something to measure."}
@@ -141,6 +142,16 @@ SCHEMAS: Final[dict[str, Schema]] = {
                 "additionalProperties": object_schema(dict.fromkeys(("publishes", "deliveries", "errors"), COUNT)),
                 "description": "By bus; everything above is over all of them.",
             },
+            "webhooks": object_schema(
+                {
+                    "requests": object_schema(dict.fromkeys(RESULTS, COUNT), description="By what came of them."),
+                    "seconds": _LATENCY | {"description": "From the dial to the end of the answer."},
+                    "in_flight": COUNT,
+                    "breakers": object_schema({"open": COUNT, "half_open": COUNT}),
+                    "stopped": object_schema({"gone": COUNT, "failing": COUNT}, description="Subscriptions paused."),
+                },
+                description="Requests to receivers, of this replica alone.",
+            ),
             "cluster": object_schema(
                 {
                     "replicas": COUNT,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from waooaw.events.service.openapi_schemas import reference
 from waooaw.events.service.problems import CONTENT_TYPE
+from waooaw.events.subscription import NAME
 
 Operation = dict[str, Any]
 
@@ -18,10 +19,11 @@ PROBLEMS: Final[dict[int, str]] = {
     404: "Nothing is there.",
     406: "Nothing that Accept names is made here.",
     408: "It did not arrive in time.",
-    409: "It does not fit what is there: an id with other content, a fixed ordering, a deletion not confirmed.",
+    409: "It does not fit what is there: another content, a fixed ordering, no confirmation, no consent.",
     410: "Retention has removed the event.",
     413: "The body, the event or the batch is too large.",
     415: "The content type or content encoding is not read here.",
+    422: "The address of the receiver is not called.",
     431: "The headers are too many or too long.",
     500: "The service failed; its log says why.",
     503: "Not now: the bus is overloaded, its store is away or fails, or it is off. Try again after Retry-After.",
@@ -55,6 +57,16 @@ def query(name: str, schema: Operation, description: str, **more: Any) -> Operat
 def header(name: str, schema: Operation, description: str) -> Operation:
     """Return a header of a request."""
     return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+NAME_PARAMETER: Final[Operation] = {
+    "name": "name",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"},
+    "description": "The subscription.",
+    "example": "invoices",
+}
 
 
 def body(name: str) -> Operation:

@@ -15,6 +15,7 @@ from waooaw.events.delivery import (
     TOKEN_LENGTH_MAX,
 )
 from waooaw.events.pattern import PATTERN_CHARACTERS_MAX, PATTERNS_MAX
+from waooaw.events.retry import PUSH_RETRY
 from waooaw.events.service.delivering import WAIT_SECONDS_MAX
 from waooaw.events.service.openapi_schemas import (
     COUNT,
@@ -54,6 +55,10 @@ def _number(bounds: tuple[float, float], kind: str | list[str] = "number", **mor
     return {"type": kind, "minimum": bounds[0], "maximum": bounds[1], **more}
 
 
+def _or_null(name: str, description: str) -> Schema:
+    return {"anyOf": [reference(name), {"type": "null"}], "description": description}
+
+
 _RETRY: Final[Schema] = {
     "max_attempts": _number(MAX_ATTEMPTS, "integer", default=5),
     "first_seconds": _number(WAIT_SECONDS, default=1, description="The longest wait after the first failure."),
@@ -72,9 +77,15 @@ _DEFINITION: Final[Schema] = {
     "expires_after_seconds": _number(
         EXPIRES_AFTER_SECONDS, ["number", "null"], description="Without a claim for so long it is deleted; null: never."
     ),
-    "retry": {"type": "object", "properties": _RETRY},
+    "retry": {
+        "type": "object",
+        "properties": _RETRY,
+        "description": (
+            f"With push absent members are {PUSH_RETRY.max_attempts}, {PUSH_RETRY.first_seconds:g}, "
+            f"{PUSH_RETRY.factor:g} and {PUSH_RETRY.cap_seconds:g}: a receiver may be away for a night."
+        ),
+    },
     "on_exhausted": {"enum": ["dead_letter", "drop"], "default": "dead_letter"},
-    "push": {"type": "null", "description": "Of a later release."},
 }
 _PATTERNS: Final[Schema] = array_schema(
     {"type": "string", "minLength": 1, "maxLength": PATTERN_CHARACTERS_MAX}, minItems=1, maxItems=PATTERNS_MAX
@@ -101,6 +112,7 @@ _SUBSCRIPTION_SCHEMAS: Final[Schema] = {
         {
             "from": reference("Place") | {"default": "now", "description": "Where it begins; counts once."},
             **_DEFINITION,
+            "push": _or_null("PushDefinition", "The service calls the member; see its guide on webhooks."),
         },
         additionalProperties=False,
         description="Replaces what was said before as a whole: what is absent has its default.",
@@ -116,6 +128,7 @@ _SUBSCRIPTION_SCHEMAS: Final[Schema] = {
             "receives_after": reference("Position"),
             "patterns": _PATTERNS,
             **_DEFINITION,
+            "push": _or_null("Push", "How its receiver is called, and how that goes."),
             "counts": object_schema(
                 COUNTS, description="matched is the sum of all others; each is counted where it happens."
             ),

@@ -6,11 +6,11 @@ from typing import Final
 
 from waooaw.events.acceptance import IDEMPOTENCY_KEY_LENGTH_MAX
 from waooaw.events.service.dead_letters import PAGE_MAX
-from waooaw.events.service.openapi_parts import Operation, body, header, problems, query
+from waooaw.events.service.openapi_parts import NAME_PARAMETER, Operation, body, header, problems, query
 from waooaw.events.service.openapi_schemas import reference
 from waooaw.events.service.openapi_subscription_schemas import FILTER
+from waooaw.events.service.openapi_webhooks import WEBHOOK_PATHS
 from waooaw.events.service.representations import JSON
-from waooaw.events.subscription import NAME
 
 POSITION: Final[Operation] = {
     "name": "position",
@@ -20,14 +20,7 @@ POSITION: Final[Operation] = {
     "description": "Where the event is in the log, as its receipt said.",
 }
 
-_NAME: Final[Operation] = {
-    "name": "name",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "pattern": f"^{NAME.pattern}$"},
-    "description": "The subscription.",
-    "example": "invoices",
-}
+_NAME: Final = NAME_PARAMETER
 _KEY: Final[Operation] = header(
     "Idempotency-Key",
     {"type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX, "pattern": "^[ -~]+$"},
@@ -75,7 +68,7 @@ _PUT: Final[Operation] = {
             "headers": {"Location": {"schema": {"type": "string"}}},
             "content": {JSON: body("Subscription")},
         },
-        **problems(409, 413, 415, 503),
+        **problems(409, 413, 415, 422, 503),
     },
 }
 
@@ -211,6 +204,7 @@ SUBSCRIPTION_PATHS: Final[dict[str, dict[str, Operation]]] = {
     f"{_ONE}/pause": {"post": _PAUSE},
     f"{_ONE}/resume": {"post": _RESUME},
     f"{_ONE}/seek": {"post": _SEEK},
+    **WEBHOOK_PATHS,
     f"{_ONE}/dead-letters": {"get": _LIST_DEAD, "delete": _PURGE},
     f"{_ONE}/dead-letters/redrive": {"post": _REDRIVE},
     f"{_ONE}/dead-letters/{{id}}": {"get": _GET_DEAD},

@@ -18,6 +18,7 @@ from waooaw.events.service import (
     scheduled,
     sse,
     subscriptions,
+    webhooks,
     websocket,
 )
 from waooaw.events.service.bus_paths import name_of_bus, path_of_bus
@@ -67,6 +68,10 @@ _OF_A_BUS: Final[tuple[Route, ...]] = (
     Route("POST", f"{_SUBSCRIPTION}/pause", subscriptions.pause_subscription, "pauseSubscription"),
     Route("POST", f"{_SUBSCRIPTION}/resume", subscriptions.resume_subscription, "resumeSubscription"),
     Route("POST", f"{_SUBSCRIPTION}/seek", subscriptions.seek_subscription, "seekSubscription"),
+    Route("POST", f"{_SUBSCRIPTION}/verify", webhooks.verify_receiver, "verifyReceiver"),
+    Route("GET", f"{_SUBSCRIPTION}/attempts", webhooks.list_attempts, "listAttempts"),
+    Route("POST", f"{_SUBSCRIPTION}/test", webhooks.send_test, "sendTest"),
+    Route("POST", f"{_SUBSCRIPTION}/redeliver", webhooks.redeliver_event, "redeliverEvent"),
     Route("GET", _DEAD_LETTERS, dead_letters.list_dead_letters, "listDeadLetters"),
     Route("DELETE", _DEAD_LETTERS, dead_letters.purge_dead_letters, "purgeDeadLetters"),
     Route("POST", f"{_DEAD_LETTERS}/redrive", dead_letters.redrive_dead_letters, "redriveDeadLetters"),

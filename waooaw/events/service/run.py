@@ -2,8 +2,9 @@
 
 Start: take the port, open the store, then accept; what fails is undone, and said in one sentence.
 Drain (SIGTERM, SIGINT): not ready at once; a lame duck still serves, each response closing its connection, while
-balancers take note; then accept no more, finish what was accepted, tell streams where they were and when to come back,
-let slow readers have their answers, close. A second signal ends it at once.
+balancers take note; then accept no more, finish what was accepted and what receivers of webhooks were sent, tell
+streams where they were and when to come back, let slow readers have their answers, close. A second signal ends it at
+once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from waooaw.events.clock import SystemClock
-from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.service.app import build_app, open_context
 from waooaw.events.service.listener import Listener, bind
 from waooaw.events.service.log_lines import configure_logging
@@ -142,7 +142,7 @@ async def _start(settings: Settings, stack: AsyncExitStack) -> tuple[Context, Li
     runner.server.request_handler = PromptRoute(runner.server.request_handler, publish)
     listener = context.listener = Listener(bound, runner.server, settings, context.random)
     if context.engine is not None:
-        context.replica = Replica(context, context.engine, RandomIdentifiers().new_token())
+        context.replica = Replica(context, context.engine, context.replica_id)
         await context.replica.open(stack)
         context.watch = SubscriptionWatch(context)
         stack.push_async_callback(_cancelled, asyncio.create_task(context.watch.run(), name="watch subscriptions"))
@@ -180,6 +180,7 @@ async def _drain(context: Context, listener: Listener, lame_duck_seconds: float)
     if listener.close_idle():
         await asyncio.sleep(ARRIVAL_SECONDS)
     await context.requests_answered()
+    await asyncio.gather(*[webhooks.finish() for webhooks in context.webhooks.values()])
     await asyncio.gather(*[bus.finish() for bus in context.buses.values()])
     context.streams.leave_all()
     await context.streams.left(CLOSING_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from waooaw.events.errors import InvalidParameterError
 from waooaw.events.json_text import read_json
+from waooaw.events.push import MASK, with_kept_secrets
 from waooaw.events.service.bus_paths import path_to
 from waooaw.events.service.context import CONTEXT
 from waooaw.events.service.members import member_list
@@ -22,8 +24,10 @@ from waooaw.events.subscription_wire import details_members, holding_members, re
 
 if TYPE_CHECKING:
     from waooaw.events.bus.event_bus import EventBus
+    from waooaw.events.push import PushDefinition
     from waooaw.events.service.context import Context
-    from waooaw.events.subscription_state import Holding, QueueDetails
+    from waooaw.events.subscription_state import Holding, QueueDetails, SubscriptionInfo
+    from waooaw.events.webhooks.webhooks import Webhooks
 
 ERRORS_SHOWN_MAX: Final = 5
 """Different errors among the failing references: more are variations of one cause, or too many to read."""
@@ -56,14 +60,34 @@ def name_of_path(request: web.Request) -> str:
     return name
 
 
+async def read_nothing(request: web.Request, context: Context) -> None:
+    """Read the body of a call without members: none, or an empty object. Clients give an empty one any type."""
+    if body := await read_body(request, context):
+        decode_typed(_nothing_decoder, body)
+
+
+async def told(request: web.Request, info: SubscriptionInfo) -> dict[str, Any]:
+    """Spell a subscription, with how its receiver does where it has one."""
+    context = request.app[CONTEXT]
+    if info.definition.push is not None:
+        info = replace(info, push_state=await context.webhooks_for(request).state(info.name))
+    return subscription_members(info, context.clock.now_ms())
+
+
 async def list_subscriptions(request: web.Request) -> web.Response:
     """Answer all subscriptions of the bus."""
     context = request.app[CONTEXT]
     bus = context.bus_for(request)
     Parameters(request.query, ())
     negotiated(request, JSON)
-    now_ms = context.clock.now_ms()
-    items = [subscription_members(info, now_ms) for info in await bus.subscriptions.list()]
+    infos = await bus.subscriptions.list()
+    webhooks, known, now_ms = context.webhooks_for(request), bus.subscriptions.known, context.clock.now_ms()
+    items = []
+    for info in infos:
+        at = known.get(info.name)
+        # From memory: one question to the store for each receiver is too many.
+        state = None if at is None or info.definition.push is None else webhooks.state_of(at)
+        items.append(subscription_members(replace(info, push_state=state), now_ms))
     return json_response({"items": items})
 
 
@@ -76,11 +100,24 @@ async def put_subscription(request: web.Request) -> web.Response:
     members, _ = read_json(await read_json_body(request, context), depth_max=context.settings.json_depth_max)
     definition = parse_subscription(members)
     bound_at("#/from", bus.name, definition.start)
+    if definition.push is not None:
+        push = await _judged(bus, context.webhooks_for(request), name, definition.push)
+        definition = replace(definition, push=push)
     info, is_new = await bus.subscriptions.put(name, definition)
-    answer = subscription_members(info, context.clock.now_ms())
+    answer = await told(request, info)
     if not is_new:
         return json_response(answer)
     return json_response(answer, status=201, headers={"Location": path_to(bus.name, f"/v1/subscriptions/{name}")})
+
+
+async def _judged(bus: EventBus, webhooks: Webhooks, name: str, push: PushDefinition) -> PushDefinition:
+    """Return a push with the secrets that are kept. Raises `InvalidParameterError` and `AddressRefusedError`."""
+    if MASK in (push.authorization, *push.secret, *push.headers.values()):
+        await bus.subscriptions.refresh()  # memory can be a second behind another replica that changed a secret
+        known = bus.subscriptions.known.get(name)
+        push = with_kept_secrets(push, None if known is None else known.definition.push)
+    await webhooks.check(push)
+    return push
 
 
 async def get_subscription(request: web.Request) -> web.Response:
@@ -91,7 +128,7 @@ async def get_subscription(request: web.Request) -> web.Response:
     negotiated(request, JSON)
     name = name_of_path(request)
     info = await bus.subscriptions.info(name)
-    members = subscription_members(info, context.clock.now_ms())
+    members = await told(request, info)
     if wanted == "true":
         members |= _details(context, bus, name, await bus.subscriptions.details(name))
     return json_response(members)
@@ -145,10 +182,12 @@ async def _set_paused(request: web.Request, *, is_paused: bool) -> web.Response:
     bus = context.bus_for(request)
     Parameters(request.query, ())
     name = name_of_path(request)
-    if body := await read_body(request, context):  # clients give an empty one any type
-        decode_typed(_nothing_decoder, body)
+    await read_nothing(request, context)
+    if not is_paused:
+        # Before it goes on: what the receiver did until now does not pause it again.
+        await context.webhooks_for(request).resumed(name)
     info = await bus.subscriptions.set_paused(name, is_paused)
-    return json_response(subscription_members(info, context.clock.now_ms()))
+    return json_response(await told(request, info))
 
 
 async def seek_subscription(request: web.Request) -> web.Response:
@@ -159,7 +198,7 @@ async def seek_subscription(request: web.Request) -> web.Response:
     name = name_of_path(request)
     place = decode_typed(_seek_decoder, await read_json_body(request, context)).to
     info = await bus.subscriptions.seek(name, bound_at("#/to", bus.name, place))
-    return json_response(subscription_members(info, context.clock.now_ms()))
+    return json_response(await told(request, info))
 
 
 async def list_deliveries(request: web.Request) -> web.Response:
