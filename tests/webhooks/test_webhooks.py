@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
+from tests.fault.waiting import lasting
 from tests.webhooks.receivers import TAKEN, Answer, Request, receiving
 from tests.webhooks.serving import serving
 from waooaw.events.errors import ConflictError, NoPushError, NotFoundError, PushUnverifiedError
@@ -38,7 +39,7 @@ async def test_many_events_go_within_the_concurrency() -> None:
     """Never more requests at once than the definition says, and every event arrives."""
 
     async def slowly(_: Request) -> Answer:
-        await asyncio.sleep(0.001)
+        await lasting(0.001)
         return TAKEN
 
     async with receiving(slowly) as receiver, serving() as (replica,):
@@ -56,14 +57,14 @@ async def test_replicas_share_the_concurrency_of_a_receiver() -> None:
 
     async def slowly(request: Request) -> Answer:
         seen.add(request.message_id)
-        await asyncio.sleep(0.005)
+        await lasting(0.005)
         return TAKEN
 
     async with receiving(slowly) as receiver, serving(2) as (first, second):
         await first.put("a", receiver.url, push={"concurrency": 6})
         for _ in range(15):
             await first.publish(80)
-            await asyncio.sleep(0.1)
+            await lasting(0.1)
         await receiver.until(lambda: len(seen) == 1200)
         await first.counted("a", lambda counts: counts.acked == 1200)
         assert receiver.most_in_flight <= 6

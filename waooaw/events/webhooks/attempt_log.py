@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -59,7 +60,7 @@ class AttemptLog:
                 await self._engine.add_push_attempts(self._bus, self._incarnation, encoded, kept=ATTEMPTS_KEPT)
         except UnavailableError:
             for attempt in reversed(attempts[len(self._waiting) :]):
-                self._waiting.appendleft(lambda kept=attempt: kept)  # type: ignore[misc] # bound at once
+                self._waiting.appendleft(partial(_same, attempt))
         except NotFoundError:
             self._waiting.clear()
         finally:
@@ -97,3 +98,7 @@ class AttemptLog:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _same(attempt: Attempt) -> Attempt:
+    return attempt

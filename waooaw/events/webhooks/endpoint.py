@@ -62,7 +62,9 @@ class Endpoint:
         self._around = around
         self._labels = {"bus": around.event_bus.name, "subscription": known.record.name}
         incarnation = known.record.incarnation
-        self._shared = SharedRecord(around.engine, around.event_bus.name, incarnation, around.clock)
+        self._shared = SharedRecord(
+            around.engine, around.event_bus.name, incarnation, around.clock, writer=around.replica
+        )
         self.attempts = AttemptLog(around.engine, around.event_bus.name, incarnation)
         self.outbox = Outbox(
             push,

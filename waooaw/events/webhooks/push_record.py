@@ -65,6 +65,8 @@ class PushRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     stopped: Stopped | None = None
     stopped_ms: int = 0
     shares: dict[str, Share] = {}
+    written: str = ""
+    """By whom, and his how manieth: no two writes are alike, so that each knows its own."""
 
 
 @dataclass(frozen=True, slots=True)

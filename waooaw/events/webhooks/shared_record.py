@@ -7,7 +7,10 @@ Rule 2: times are the engine's: every answer tells them, and in between they are
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from waooaw.events.outages import EngineUnavailableError
 from waooaw.events.webhooks.push_record import encode_record, read_record
@@ -21,8 +24,8 @@ if TYPE_CHECKING:
     from waooaw.events.push import PushDefinition
     from waooaw.events.webhooks.push_record import PushRecord
 
-TRIES_MAX: Final = 50
-"""Replicas that write at the same moment are a handful; more losses in a row are a defect somewhere."""
+TRIES_MAX: Final = 200
+"""Each loss is somebody else's change; more in a row are a defect somewhere."""
 
 
 def always(*_: PushRecord) -> bool:
@@ -31,13 +34,18 @@ def always(*_: PushRecord) -> bool:
 
 
 class SharedRecord:
-    """Raises `NotFoundError` where the subscription is no more, and `UnavailableError` kinds."""
+    """``writer`` is the name of this replica: two that write the same are told apart by it.
 
-    def __init__(self, engine: Engine, bus: str, incarnation: str, clock: Clock) -> None:
+    Raises `NotFoundError` where the subscription is no more, and `UnavailableError` kinds.
+    """
+
+    def __init__(self, engine: Engine, bus: str, incarnation: str, clock: Clock, *, writer: str) -> None:
         self._engine = engine
         self._bus = bus
         self._incarnation = incarnation
         self._clock = clock
+        self._writer = writer
+        self._writes = count(1)
         self._stored: StoredRecord | None = None
         self._told_at = 0.0
 
@@ -77,6 +85,7 @@ class SharedRecord:
             after = decide(before, self.now_ms())
             if after == before:
                 return before
+            after = msgspec.structs.replace(after, written=f"{self._writer}.{next(self._writes)}")
             value, expected = encode_record(after), stored.version
             stored = self._take(
                 await self._engine.write_push_record(
