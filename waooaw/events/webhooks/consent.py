@@ -49,6 +49,7 @@ class Consent:
         self._asked = asked
         self._changed = changed
         self._asking: asyncio.Task[PushRecord] | None = None
+        self._asked_of = ""
 
     def ask_if_due(self, push: PushDefinition, record: PushRecord, now_ms: int) -> None:
         """Begin to ask where it is time for that and nobody does."""
@@ -57,12 +58,15 @@ class Consent:
             self._begin(push, is_due=True)
 
     async def ask_now(self, push: PushDefinition) -> PushRecord:
-        """Ask, whoever else does so; return the record as it is then.
+        """Ask, or wait for the question that this replica has under way; return the record as it is then.
 
         Raises `NotFoundError` and `UnavailableError` kinds. Cancelling the call leaves the question on its way.
         """
-        if self._asking is not None:  # one that was under way may be of another definition
-            await asyncio.wait([self._asking])
+        while self._asking is not None:
+            asking, is_the_same = self._asking, self._asked_of == endpoint_of(push)
+            await asyncio.wait([asking])
+            if is_the_same and not asking.cancelled():
+                return asking.result()
         return await asyncio.shield(self._begin(push, is_due=False))
 
     async def close(self) -> None:
@@ -73,7 +77,7 @@ class Consent:
 
     def _begin(self, push: PushDefinition, *, is_due: bool) -> asyncio.Task[PushRecord]:
         asking = asyncio.get_running_loop().create_task(self._ask(push, is_due=is_due), name="webhook handshake")
-        self._asking = asking
+        self._asking, self._asked_of = asking, endpoint_of(push)
         asking.add_done_callback(self._end)
         return asking
 

@@ -13,6 +13,8 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from waooaw.events.errors import NotFoundError, WowEventError
 from waooaw.events.outages import UnavailableError
 from waooaw.events.position import format_position
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from waooaw.events.bus.subscription_routes import KnownSubscription
     from waooaw.events.position import Position
     from waooaw.events.push import PushDefinition
-    from waooaw.events.push_state import AttemptKind, AttemptOutcome, Stopped
+    from waooaw.events.push_state import AttemptKind, AttemptOutcome, PushState, Stopped
     from waooaw.events.webhooks.handshake import Answer
     from waooaw.events.webhooks.outbox import Sent
     from waooaw.events.webhooks.sending import Reply
@@ -133,6 +135,15 @@ class Endpoint:
     def now_ms(self) -> int:
         """Return the engine's time, in which the record tells its times."""
         return self._shared.now_ms()
+
+    def told(self, record: PushRecord) -> PushState:
+        """Return a record as people see it, with this replica's part as it is now."""
+        share = record.shares.get(self._around.replica)
+        if share is not None:
+            breaker = self.outbox.allowance.breaker.state(self._around.clock.monotonic())
+            share = msgspec.structs.replace(share, held=self.outbox.in_flight, breaker=breaker)
+            record = msgspec.structs.replace(record, shares=record.shares | {self._around.replica: share})
+        return push_record.push_state_of(record, self.push, self.now_ms())
 
     async def read(self) -> PushRecord:
         """Return what is known of the receiver; raises `NotFoundError` and `UnavailableError` kinds."""

@@ -12,7 +12,7 @@ from waooaw.events.outages import OverloadedError
 from waooaw.events.position import make_position
 from waooaw.events.webhooks.endpoint import Endpoint
 from waooaw.events.webhooks.messages import message_of
-from waooaw.events.webhooks.push_record import is_deliverable, push_state_of
+from waooaw.events.webhooks.push_record import is_deliverable
 
 if TYPE_CHECKING:
     from contextlib import AsyncExitStack
@@ -99,7 +99,7 @@ class Webhooks:
         endpoint = self._endpoints.get(known.record.incarnation)
         if endpoint is None or known.definition.push is None:
             return None
-        return push_state_of(endpoint.record, endpoint.push, endpoint.now_ms())
+        return endpoint.told(endpoint.record)
 
     async def state(self, name: str) -> PushState | None:
         """Return how pushing goes; None for what is not pushed."""
@@ -107,7 +107,7 @@ class Webhooks:
         if known.definition.push is None:
             return None
         endpoint = await self._endpoint(name)
-        return push_state_of(await endpoint.read(), endpoint.push, endpoint.now_ms())
+        return endpoint.told(await endpoint.read())
 
     async def verify(self, name: str) -> PushState:
         """Judge the address again, and ask the receiver for its consent now; return how that ended.
@@ -116,7 +116,7 @@ class Webhooks:
         """
         endpoint = await self._endpoint(name)
         await self.check(endpoint.push)
-        return push_state_of(await endpoint.ask(), endpoint.push, endpoint.now_ms())
+        return endpoint.told(await endpoint.ask())
 
     async def test(self, name: str) -> Attempt:
         """Send an event that is in no log; return what came of it. Nothing else is changed by it.
@@ -181,7 +181,7 @@ class Webhooks:
         """Send one event outside the queue, in a slot of the receiver's own."""
         record = await endpoint.read()
         if not is_deliverable(record, endpoint.push):
-            why = push_state_of(record, endpoint.push, endpoint.now_ms()).reason
+            why = endpoint.told(record).reason
             message = f"the receiver has not consented, and gets nothing: {why}; POST …/verify asks it again"
             raise PushUnverifiedError(message)
         held_seconds = max(endpoint.outbox.held_seconds, (record.held_until_ms - endpoint.now_ms()) / 1000)
