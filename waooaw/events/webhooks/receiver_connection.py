@@ -12,7 +12,7 @@ Rule 4: a connection that was used before and ends before anything of the next a
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import ClientOSError, ClientPayloadError, ServerDisconnectedError, TCPConnector
 from aiohttp.client_proto import ResponseHandler
@@ -100,5 +100,4 @@ class ReceiverConnector(TCPConnector):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as above
         super().__init__(**settings)
-        factory: partial[ResponseHandler] = partial(ReceiverConnection, loop=self._loop)
-        self._factory = factory
+        self._factory = cast("partial[ResponseHandler]", partial(ReceiverConnection, loop=self._loop))
