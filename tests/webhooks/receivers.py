@@ -20,6 +20,10 @@ WAIT_SECONDS: Final = 30.0
 """For what comes at once, unless something is broken."""
 
 
+CUT_SECONDS: Final = 0.01
+"""For connections that are idle or under way when a receiver leaves; 0 would be for ever to aiohttp."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that came. ``at`` is monotonic, in seconds."""
@@ -153,4 +157,4 @@ async def receiving(
         yield receiver
     finally:
         listening.close()
-        await server.shutdown(0)
+        await server.shutdown(CUT_SECONDS)

@@ -6,9 +6,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from tests.fault.work.workplace import LOOK_SECONDS, counts_of
 from tests.interoperability.github_events import LINES
@@ -69,7 +71,7 @@ async def publish(bus: Bus, count: int, rate: float, published: Published) -> No
 
 def _real_event(number: int) -> Event:
     event = Event.from_json(LINES[number % len(LINES)])
-    return replace(event, id=f"{event.id}-{number}")
+    return msgspec.structs.replace(event, id=f"{event.id}-{number}")
 
 
 async def state_of(bus: Bus, name: str) -> PushState:
