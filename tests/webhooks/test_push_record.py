@@ -33,7 +33,7 @@ def _verified(push: PushDefinition = ASKED, allowed_per_minute: int | None = Non
 def test_a_record_survives_its_spelling() -> None:
     """What one replica wrote another one reads."""
     record = msgspec.structs.replace(
-        _verified(), failures=3, failing_since_ms=NOW, shares={"a": Share(1, 2, 1, NOW, "open")}
+        _verified(), failures=3, failing_since_ms=NOW, shares={"a": Share(1, 1, 2, 1, NOW, "open")}
     )
     assert read_record(push_record.encode_record(record), ASKED, NOW + 5) == record
 
@@ -49,7 +49,7 @@ def test_a_record_survives_its_spelling() -> None:
 )
 def test_another_endpoint_is_asked_anew(other: PushDefinition) -> None:
     """Consent is of one URL, asked with what it is shown: with other ones it is void, and shares run on."""
-    record = msgspec.structs.replace(_verified(), shares={"a": Share(1, 2, 1, NOW)})
+    record = msgspec.structs.replace(_verified(), shares={"a": Share(1, 1, 2, 1, NOW)})
     read = read_record(push_record.encode_record(record), other, NOW + 5)
     assert (read.state, read.since_ms, read.shares) == ("pending", NOW + 5, record.shares)
 
@@ -175,9 +175,9 @@ def test_the_first_reason_to_stop_stays_until_somebody_resumes() -> None:
 def test_the_worst_breaker_and_all_requests_are_told() -> None:
     """Of shares that run; what ended tells nothing."""
     shares = {
-        "a": Share(2, 8, 2, NOW + 1000),
-        "b": Share(2, 8, 1, NOW + 1000, "half_open"),
-        "c": Share(2, 8, 2, NOW - 1, "open"),
+        "a": Share(2, 2, 8, 2, NOW + 1000),
+        "b": Share(2, 2, 8, 1, NOW + 1000, "half_open"),
+        "c": Share(2, 2, 8, 2, NOW - 1, "open"),
     }
     state = push_record.push_state_of(msgspec.structs.replace(_verified(), shares=shares), ASKED, NOW)
     assert (state.breaker, state.in_flight) == ("half_open", 3)

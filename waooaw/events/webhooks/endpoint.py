@@ -25,7 +25,7 @@ from waooaw.events.webhooks.consent import Consent
 from waooaw.events.webhooks.outbox import Outbox
 from waooaw.events.webhooks.push_record import PushRecord, Report, endpoint_of, is_deliverable, limits_of
 from waooaw.events.webhooks.shared_record import SharedRecord, always
-from waooaw.events.webhooks.sharing import RENEW_SECONDS, SHARE_SECONDS, is_news, rate_of, shared
+from waooaw.events.webhooks.sharing import GIVING_SECONDS, RENEW_SECONDS, SHARE_SECONDS, is_news, rate_of, shared
 from waooaw.events.webhooks.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -190,6 +190,9 @@ class Endpoint:
         if outbox.is_busy or outbox.report != Report() or self._around.replica in record.shares:
             record = await self._renew()
         self._follow(record)
+        share = record.shares.get(self._around.replica)
+        if share is not None and share.slots > share.part:
+            return GIVING_SECONDS
         if outbox.is_busy:
             return RENEW_SECONDS
         if record.state == "pending" and self.push.handshake == "options":
@@ -229,7 +232,7 @@ class Endpoint:
         if share is None:
             outbox.set_share(0, 0.0, None)
         else:
-            outbox.set_share(share.slots, began + SHARE_SECONDS, rate_of(share, limits))
+            outbox.set_share(share.part, began + SHARE_SECONDS, rate_of(share, limits))
         return record
 
     def _follow(self, record: PushRecord) -> None:

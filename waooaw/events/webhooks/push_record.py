@@ -39,8 +39,13 @@ PROVING_RATE: Final = 1.0
 
 
 class Share(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one replica may do until a time: ``slots`` requests at once; it has ``held`` of them under way."""
+    """What one replica may do until a time: begin requests until ``part`` are under way.
 
+    It has ``held`` of them under way. ``slots`` are taken from the others: its part, or more as long as requests of
+    before are under way.
+    """
+
+    part: int
     slots: int
     wanted: int
     held: int

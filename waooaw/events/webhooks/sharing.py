@@ -2,8 +2,8 @@
 
 Rule 1: the slots of all shares that have not ended are never more than the receiver's concurrency. A share ends by
 itself, so that those of a replica that died are free soon.
-Rule 2: every replica that has work gets an equal part, as far as it wants it; what does not divide goes to who
-has it. A replica gives back only what it has no request on.
+Rule 2: every replica that has work gets an equal part, as far as it wants it; what does not divide goes to who has it.
+Of what it has to give back, a replica keeps a slot as long as a request is on it, and begins no other there.
 Rule 3: the rate is divided as the slots are: whoever has all of them has all of it.
 """
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SHARE_SECONDS: Final = 5.0
 """How long a share lasts: a replica that lost the store for less goes on, one that died is missed for no longer."""
+
+GIVING_SECONDS: Final = 0.05
+"""Between two looks at whether requests have ended whose slots others wait for."""
 
 RENEW_SECONDS: Final = 1.0
 """Between two renewals: four may fail."""
@@ -46,8 +49,10 @@ def shared(
     asked = {name: (share.wanted, share.slots) for name, share in others.items()}
     asked[replica] = (wanted, live[replica].slots if replica in live else 0)
     free = max(limits.concurrency - sum(share.slots for share in others.values()), 0)
+    part = min(_parts(asked, limits.concurrency)[replica], free)
     mine = Share(
-        slots=min(max(_parts(asked, limits.concurrency)[replica], held), free),
+        part=part,
+        slots=min(max(part, held), free),
         wanted=wanted,
         held=held,
         until_ms=now_ms + round(SHARE_SECONDS * 1000),
@@ -80,4 +85,4 @@ def is_news(before: PushRecord, after: PushRecord, replica: str) -> bool:
 
 def rate_of(share: Share, limits: Limits) -> float | None:
     """Return how many requests a second a replica may send."""
-    return None if limits.rate is None else limits.rate * share.slots / limits.concurrency
+    return None if limits.rate is None else limits.rate * share.part / limits.concurrency
