@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,8 @@ from waooaw.events.errors import (
 )
 from waooaw.events.pattern import PATTERNS_MAX, PatternSet
 from waooaw.events.position import Position
-from waooaw.events.retry import RetryPolicy
+from waooaw.events.push import PushDefinition
+from waooaw.events.retry import DEFAULT_RETRY, PUSH_RETRY, RetryPolicy
 from waooaw.events.subscription import (
     SubscriptionDefinition,
     check_definition,
@@ -191,13 +193,26 @@ def test_the_ends_of_each_range_are_inside(name: str, values: tuple[object, ...]
         assert (members[outer][inner] if inner else members[outer]) == value
 
 
-@pytest.mark.parametrize("name", ["filter", "push"])
-def test_what_comes_later_is_not_available(name: str) -> None:
+def test_what_comes_later_is_not_available() -> None:
     """A field of the design that is not served yet says so, instead of being passed over."""
     with pytest.raises(NotAvailableFieldError) as refused:
-        parse_subscription(LEAST | {name: {}})
+        parse_subscription(LEAST | {"filter": {}})
 
-    assert [(found.pointer, found.code) for found in refused.value.errors] == [(f"#/{name}", "not_available")]
+    assert [(found.pointer, found.code) for found in refused.value.errors] == [("#/filter", "not_available")]
+
+
+def test_what_is_pushed_is_tried_for_longer() -> None:
+    """A receiver may be away for a night: what a definition with push does not say of retries has other defaults."""
+    push = {"url": "https://agent.example/"}
+    assert parse_subscription(LEAST | {"push": push}).retry == PUSH_RETRY
+    assert parse_subscription(LEAST | {"push": push, "retry": {"max_attempts": 3}}).retry == replace(
+        PUSH_RETRY, max_attempts=3
+    )
+    assert (
+        SubscriptionDefinition(patterns=PatternSet.parse(["*"]), push=PushDefinition(url=push["url"])).retry
+        == PUSH_RETRY
+    )
+    assert parse_subscription(LEAST | {"push": None}).retry == DEFAULT_RETRY
 
 
 @pytest.mark.parametrize("pointer", ["#/leaseSeconds", "#/retry/attempts", "#/a~1~0b"])

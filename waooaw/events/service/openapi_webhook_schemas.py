@@ -36,7 +36,12 @@ _SECRET: Final[Schema] = {
 }
 _VALUE: Final[Schema] = {"type": "string", "maxLength": HEADER_BYTES_MAX}
 
-_URL: Final[Schema] = {"type": "string", "maxLength": URL_LENGTH_MAX, "description": "Where events are sent."}
+_URL: Final[Schema] = {
+    "type": "string",
+    "pattern": "^[!-~]+$",
+    "maxLength": URL_LENGTH_MAX,
+    "description": "Where events are sent.",
+}
 _PLAIN: Final[Schema] = {
     "mode": {"enum": list(get_args(PushMode)), "default": "binary"},
     "headers": {
@@ -100,7 +105,7 @@ SCHEMAS: Final[dict[str, Schema]] = {
         {**_PLAIN, "secret": {"anyOf": [_SECRET, _SECRETS, {"type": "null"}]}},
         additionalProperties=False,
         description="Absent members have their defaults.",
-        examples=[{"url": "https://agent.example.com/events", "mode": "structured", "concurrency": 4}],
+        examples=[{"url": "https://agent.example/events", "mode": "structured", "concurrency": 4}],
     ),
     "Push": object_schema(
         {
