@@ -26,7 +26,7 @@ def test_codes_are_told_apart() -> None:
 def test_each_error(error: type[WowEventError]) -> None:
     """Code, status and title are set, and a person's sentence stands beside them in the documentation."""
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", error.code)
-    assert error.status in {400, 403, 404, 405, 406, 408, 409, 410, 413, 415, 431, 500, 503}
+    assert error.status in {400, 403, 404, 405, 406, 408, 409, 410, 413, 415, 422, 431, 500, 503}
     assert error.title
     assert not error.title.endswith(".")
     assert error.__doc__
