@@ -307,6 +307,18 @@ async def test_a_record_that_cannot_be_read_harms_no_other(caplog: pytest.LogCap
     assert "subscription.unreadable" in [line.getMessage() for line in caplog.records]
 
 
+async def test_a_definition_of_a_later_release_still_gets_its_events(caplog: pytest.LogCaptureFixture) -> None:
+    """While replicas are upgraded, what a newer one defined is queued by its patterns, also by an older one."""
+    engine = TestedEngine()
+    later = b'{"patterns":["task.*"],"ordering":"none","later":{"is":"unknown"}}'
+    async with replicas(engine) as (bus,):
+        await made(engine, "later", "task.*", definition=later)
+        task, _ = await published(bus, "task.done", "other")
+
+        assert await received(bus, "later") == [task]
+    assert "subscription.unreadable" in [line.getMessage() for line in caplog.records]
+
+
 async def test_log_lines_tell_the_life_of_a_subscription(caplog: pytest.LogCaptureFixture) -> None:
     """Each change is one line with bus and name; what changes nothing is none."""
     engine = TestedEngine()

@@ -121,6 +121,15 @@ def parse_subscription(members: object) -> SubscriptionDefinition:
     return SubscriptionDefinition(start=start, retry=policy, push=push, **fields)
 
 
+def parse_routing(members: object, *, is_keyed: bool) -> SubscriptionDefinition:
+    """Read of a definition what events are queued by, whatever else it says: one that a later release wrote.
+
+    Raises `InvalidRequestError` kinds where it has no patterns.
+    """
+    patterns = members.get("patterns") if isinstance(members, Mapping) else None
+    return parse_subscription({"patterns": patterns, "ordering": "key" if is_keyed else "none"})
+
+
 def check_definition(definition: SubscriptionDefinition) -> None:
     """Raise what `parse_subscription` raises for a definition that was made in Python."""
     parse_subscription(definition.to_members() | {"from": definition.start})

@@ -4,6 +4,8 @@ Rule 1: an append names the version that its references were made by; the engine
 replica has not heard of is therefore never missed, and hearing late costs one append more.
 Rule 2: each queue is in one route set of an append, so that it gets its references in the order of the log.
 Rule 3: a bus without subscriptions pays for none.
+Rule 4: a definition of a later release, as there is one while replicas are upgraded, still gets its events: they are
+queued by its patterns, and the replicas that can read the rest do with them what it says.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from waooaw.events.engine.queue_contract import QueueItem, RouteSet
 from waooaw.events.errors import NotFoundError, WowEventError
 from waooaw.events.outages import UnavailableError
 from waooaw.events.pattern import PatternMemo
-from waooaw.events.subscription import parse_subscription
+from waooaw.events.subscription import parse_routing, parse_subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -144,12 +146,20 @@ class SubscriptionRoutes:
         if before is not None and before.record.definition == record.definition:
             return KnownSubscription(record, before.definition)
         try:
-            return KnownSubscription(record, parse_subscription(msgspec.json.decode(record.definition)))
+            members = msgspec.json.decode(record.definition)
+            try:
+                return KnownSubscription(record, parse_subscription(members))
+            except WowEventError as error:
+                self._tell_unreadable(record.name, error)
+                return KnownSubscription(record, parse_routing(members, is_keyed=record.is_keyed))
         except (msgspec.DecodeError, WowEventError) as error:
-            # One record that a newer release wrote, or a hand changed, must not keep the others from their events.
-            extra = {"bus": self._bus, "subscription": record.name, "detail": str(error)}
-            _log.error("subscription.unreadable", extra=extra)
+            # One record that a hand changed must not keep the others from their events.
+            self._tell_unreadable(record.name, error)
             return None
+
+    def _tell_unreadable(self, name: str, error: Exception) -> None:
+        extra = {"bus": self._bus, "subscription": name, "detail": str(error)}
+        _log.error("subscription.unreadable", extra=extra)
 
     def watch(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call ``listener`` after each change of `known`; return what ends it. It must not raise nor block."""

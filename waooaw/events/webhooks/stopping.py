@@ -77,7 +77,6 @@ class Stopping:
         record = await self._shared.change(
             push, lambda record, now_ms: push_record.stopped(record, why, now_ms), tells=always
         )
-        await around.event_bus.subscriptions.set_paused(name, is_paused=True)
         since_ms = record.failing_since_ms if why == "failing" and record.failing_since_ms else record.stopped_ms
         data = {"subscription": name, "reason": why, "detail": detail, "since": format_timestamp(since_ms)}
         # All replicas that see it give the same id, and one event is stored.
@@ -88,7 +87,9 @@ class Stopping:
             subject=name,
             data=data,
         )
+        # Told before it is done: what fails in between is done again at the next answer of that kind.
         receipt = await around.event_bus.publish(event)
+        await around.event_bus.subscriptions.set_paused(name, is_paused=True)
         if not receipt.duplicate:
             around.metrics.stopped[why] += 1
             _log.error("webhook.stopped", extra={**self._labels, "reason": why, "detail": detail})
