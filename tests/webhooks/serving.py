@@ -16,7 +16,7 @@ from waooaw.events.identifier import RandomIdentifiers
 from waooaw.events.push_state import PushState
 from waooaw.events.receipt import Receipt
 from waooaw.events.subscription import parse_subscription
-from waooaw.events.subscription_state import Counts
+from waooaw.events.subscription_state import Counts, SubscriptionInfo
 from waooaw.events.webhook_address import AllowedNetworks
 from waooaw.events.webhooks.dialing import Dialer
 from waooaw.events.webhooks.sending import Sender
@@ -58,14 +58,18 @@ class Serving:
         """Return where the references of a subscription are."""
         return (await self.bus.subscriptions.info(name)).queue.counts
 
-    async def counted(self, name: str, condition: Callable[[Counts], bool]) -> Counts:
-        """Return the counts once a condition on them holds."""
+    async def until_info(self, name: str, condition: Callable[[SubscriptionInfo], bool]) -> SubscriptionInfo:
+        """Return a subscription once a condition on it holds."""
         async with asyncio.timeout(WAIT_SECONDS):
             while True:
-                counts = await self.counts(name)
-                if condition(counts):
-                    return counts
+                info = await self.bus.subscriptions.info(name)
+                if condition(info):
+                    return info
                 await asyncio.sleep(LOOK_SECONDS)
+
+    async def counted(self, name: str, condition: Callable[[Counts], bool]) -> Counts:
+        """Return the counts once a condition on them holds."""
+        return (await self.until_info(name, lambda info: condition(info.queue.counts))).queue.counts
 
     async def until_state(self, name: str, condition: Callable[[PushState], bool]) -> PushState:
         """Return how pushing goes once a condition on that holds."""

@@ -129,7 +129,7 @@ async def test_410_pauses_the_subscription_and_the_bus_is_told() -> None:
         state = await replica.webhooks.state("a")
         assert state is not None
         assert state.stopped == "gone"
-        assert (await replica.bus.subscriptions.info("a")).state == "paused"
+        await replica.until_info("a", lambda info: info.state == "paused")
         assert replica.metrics.stopped["gone"] == 1
         await replica.bus.subscriptions.set_paused("a", is_paused=False)
         await replica.webhooks.resumed("a")
