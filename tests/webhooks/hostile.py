@@ -94,6 +94,10 @@ class Visit:
         await self.writer.drain()
         self._receiver.sent_bytes += len(data)
 
+    async def some(self) -> bytes:
+        """Return bytes as they come, none at the end."""
+        return await self._reader.read(65_536)
+
     async def read_until_closed(self) -> None:
         """Say nothing more; return when the other side has enough of it."""
         while await self._reader.read(65_536):

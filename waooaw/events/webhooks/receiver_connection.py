@@ -18,6 +18,8 @@ from aiohttp import ClientOSError, ClientPayloadError, ServerDisconnectedError, 
 from aiohttp.client_proto import ResponseHandler
 
 if TYPE_CHECKING:
+    from asyncio import Transport
+
     from aiohttp.http_parser import RawResponseMessage
     from aiohttp.streams import StreamReader
 
@@ -27,12 +29,17 @@ HEAD_BYTES_MAX: Final = 32_768
 ANSWER_BYTES_MAX: Final = 131_072
 """From the end of the head on: twice what is read of a body, for what chunks add to it."""
 
+_HEAD_END: Final = b"\r\n\r\n"
 _SWITCHED: Final = 101
 _FINAL: Final = 200
 
 
 class IdleConnectionLostError(ServerDisconnectedError):
     """A connection that was open from before ended when it was used again."""
+
+
+class EndlessAnswerError(ClientPayloadError):
+    """A receiver sent more than any answer needs, and no answer."""
 
 
 class ReceiverConnection(ResponseHandler):
@@ -52,21 +59,30 @@ class ReceiverConnection(ResponseHandler):
         super().set_response_params(**settings)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, within the limits."""
+        """Take what came, within the limits: head by head, so that what follows an answer cannot spoil it."""
         if not data:  # aiohttp goes on with what it has
             super().data_received(data)
             return
-        while data and self.transport is not None:
+        at = 0
+        while at < len(data):
+            if self.transport is None or self.transport.is_closing():
+                return
             if self._answer is not None and self._answer.is_eof():
                 self.abort()
                 return
             if not self._left:
-                self._cut()
+                self._cut(self.transport)
                 return
+            end = min(len(data), at + self._left)
+            if self._answer is None and (found := data.find(_HEAD_END, at, end)) >= 0:
+                end = found + len(_HEAD_END)
             self._has_heard = True
-            part, data = data[: self._left], data[self._left :]
-            self._left -= len(part)
+            self._left -= end - at
+            part, at = data[at:end], end
             super().data_received(part)
+        error = self.exception()
+        if error is not None and self._answer is not None and not self._answer.is_eof():
+            self._answer.set_exception(ClientPayloadError("the body cannot be read"), error)  # aiohttp lets it wait
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Take a message, an interim one or the answer."""
@@ -76,13 +92,16 @@ class ReceiverConnection(ResponseHandler):
             self._left = ANSWER_BYTES_MAX
         super().feed_data(data, size)
 
-    def _cut(self) -> None:
+    def _cut(self, transport: Transport) -> None:
+        """End an answer that has no end: what of it came counts, if it is one."""
         self.force_close()
         if self._answer is None:
-            self.set_exception(ClientPayloadError(f"more than {HEAD_BYTES_MAX} bytes, and no answer among them"))
+            self.set_exception(
+                EndlessAnswerError(f"it sent more than {HEAD_BYTES_MAX} bytes, and no answer among them")
+            )
         else:
             self._answer.feed_eof()
-        self.abort()
+        transport.abort()
 
     def set_exception(self, exc: BaseException, *causes: BaseException) -> None:
         """Fail the request under way."""

@@ -16,6 +16,7 @@ import os
 import ssl
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import BytesIO
 from typing import TYPE_CHECKING, Final, Literal
 
 from aiohttp import (
@@ -26,13 +27,14 @@ from aiohttp import (
     ClientPayloadError,
     ClientResponseError,
     ClientSSLError,
+    EofStream,
     ServerDisconnectedError,
 )
 from yarl import URL
 
 from waooaw.events.errors import AddressRefusedError
 from waooaw.events.push_state import REPLY_BYTES_KEPT
-from waooaw.events.webhooks.receiver_connection import IdleConnectionLostError
+from waooaw.events.webhooks.receiver_connection import EndlessAnswerError, IdleConnectionLostError
 from waooaw.events.webhooks.signature import sign
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ ReplyKind = Literal["answered", "timeout", "connection", "tls", "refused", "unre
 
 REPLY_BYTES_MAX: Final = 65_536
 """Of a reply that is read: what a receiver may say and still keep its connection."""
+
+WRITTEN_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
+"""Of a message; what is longer is written in parts, as the receiver takes them, beside other requests."""
 
 TARGETS_KEPT: Final = 1024
 """Definitions whose URL and headers are kept ready: those of one replica; more are made ready anew."""
@@ -125,7 +130,7 @@ class Sender:
         except TimeoutError:
             kind: ReplyKind = "timeout"
             why = f"no answer within {push.timeout_seconds:g} s"
-        except (ClientError, OSError, ValueError) as failure:
+        except (ClientError, EofStream, OSError, ValueError) as failure:
             kind, why = self._failed(failure)
         return Reply(kind=kind, error=why, seconds=self._clock.monotonic() - began)
 
@@ -177,6 +182,8 @@ class Sender:
             return "tls", _tls_error(failure)
         if isinstance(failure, ClientResponseError):
             return "unreadable", f"the answer is not HTTP: {failure.message}"
+        if isinstance(failure, EndlessAnswerError):
+            return "unreadable", str(failure)
         if isinstance(failure, ClientPayloadError):
             return "unreadable", "the answer broke off, or its body cannot be read"
         return "connection", _connection_error(failure)
@@ -185,7 +192,8 @@ class Sender:
 async def _exchange_once(
     target: _Target, method: str, headers: dict[str, str], body: bytes | None
 ) -> tuple[ClientResponse, bytes]:
-    response = await target.session.request(method, target.url, data=body, headers=headers, allow_redirects=False)
+    data = BytesIO(body) if body is not None and len(body) > WRITTEN_AT_ONCE_BYTES_MAX else body
+    response = await target.session.request(method, target.url, data=data, headers=headers, allow_redirects=False)
     try:
         return response, await _read(response)
     finally:
@@ -212,7 +220,7 @@ def _tls_error(failure: Exception) -> str:
 
 
 def _connection_error(failure: Exception) -> str:
-    if isinstance(failure, ServerDisconnectedError):
+    if isinstance(failure, ServerDisconnectedError | EofStream):
         return "the connection was closed without an answer"
     if isinstance(failure, ClientConnectorDNSError):
         return f"the name {failure.host} cannot be looked up: {failure.os_error.strerror}"
