@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from schemathesis.specs.openapi import checks
 
 from tests.http_call import Answer, call
 from tests.service_process import ServiceProcess
+from tests.webhooks.receivers import ALLOWED_NETWORKS, receiving
 from waooaw.events.service.openapi import DOCUMENT
 from waooaw.events.service.openapi_head import name_of_head
 from waooaw.events.service.routes import ROUTES, Route
@@ -52,7 +54,8 @@ def as_json(value: object) -> bytes:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
-    with ServiceProcess(tmp_path_factory.mktemp("openapi"), {"WOWEVENT_EVENT_BYTES_MAX": "4096"}) as running:
+    variables = {"WOWEVENT_EVENT_BYTES_MAX": "4096", "WOWEVENT_WEBHOOK_ALLOWED_NETWORKS": ALLOWED_NETWORKS}
+    with ServiceProcess(tmp_path_factory.mktemp("openapi"), variables) as running:
         call(running.url, "POST", "/v1/events", {"Content-Type": JSON}, as_json({**GOOD, "id": "used"}))
         yield running
 
@@ -191,6 +194,15 @@ SUBSCRIBING = [
     told("subscription made", 201, SUBSCRIPTION, {"patterns": ["*"], "retry": {"max_attempts": 1}}, "PUT"),
     told("subscription put", 200, SUBSCRIPTION, {"patterns": ["*"], "retry": {"max_attempts": 1}}, "PUT"),
     told("subscription refused", 409, SUBSCRIPTION, {"patterns": ["*"], "ordering": "key"}, "PUT"),
+    told(
+        "subscription pushed inside", 422, SUBSCRIPTION, {"patterns": ["*"], "push": {"url": "http://10.0.0.1/"}}, "PUT"
+    ),
+    told("push malformed", 400, SUBSCRIPTION, {"patterns": ["*"], "push": {"url": "/", "secret": "***"}}, "PUT"),
+    told("verify without push", 409, f"{SUBSCRIPTION}/verify"),
+    Request("attempts without push", 409, f"{SUBSCRIPTION}/attempts", "?limit=5"),
+    told("test without push", 409, f"{SUBSCRIPTION}/test"),
+    told("redelivery without push", 409, f"{SUBSCRIPTION}/redeliver", {"position": "1-0"}),
+    told("redelivery malformed", 400, f"{SUBSCRIPTION}/redeliver", {"position": "x"}),
     told("subscription malformed", 400, SUBSCRIPTION, {"pattern": "*"}, "PUT"),
     Request("subscriptions", 200, "/v1/subscriptions"),
     Request("subscriptions of a bus", 200, "/v1/buses/{bus}/subscriptions"),
@@ -322,6 +334,40 @@ def test_the_course_of_an_event_fits_the_description(service: ServiceProcess) ->
     confirm = call(service.url, "DELETE", f"{at}/dead-letters").json()["confirm"]
     assert checked("DELETE", DEAD_LETTERS, f"?confirm={confirm}") == {"purged": 1}
     assert call(service.url, "DELETE", at).status == 204
+
+
+async def test_the_course_of_a_push_fits_the_description(service: ServiceProcess) -> None:
+    """What is answered about a receiver fits: its push in each state, its attempts, what is sent to it by hand."""
+    json_type = {"Content-Type": JSON}
+
+    async def checked(method: str, route: str, value: object = None, statuses: tuple[int, ...] = (200,)) -> Any:  # noqa: ANN401 - whatever JSON has
+        body = None if value is None else as_json(value)
+        answer = await asyncio.to_thread(
+            call, service.url, method, route.replace("{name}", "pushed"), json_type if body else {}, body
+        )
+        assert answer.status in statuses, answer
+        check(method, route, answer)
+        return answer.json()
+
+    async with receiving(allowed_rate="600") as receiver:
+        push = {"url": receiver.url, "headers": {"X-A": "1"}, "authorization": "Bearer a", "rate": 5}
+        definition = {"patterns": ["pushed.*"], "push": push}
+        await checked("PUT", SUBSCRIPTION, definition, (201,))
+        assert (await checked("POST", f"{SUBSCRIPTION}/verify"))["push"]["state"] == "verified"
+        event = {**GOOD, "type": "pushed.event"}
+        position = (await asyncio.to_thread(call, service.url, "POST", "/v1/events", json_type, as_json(event))).json()[
+            "position"
+        ]
+        await receiver.posted(1)
+        assert (await checked("POST", f"{SUBSCRIPTION}/test"))["kind"] == "test"
+        assert (await checked("POST", f"{SUBSCRIPTION}/redeliver", {"position": position}))["positions"] == [position]
+        assert len((await checked("GET", f"{SUBSCRIPTION}/attempts"))["items"]) >= 3
+        await checked("GET", SUBSCRIPTION)
+        await checked("GET", "/v1/subscriptions")
+        receiver.consents = False
+        assert (await checked("POST", f"{SUBSCRIPTION}/verify"))["push"]["state"] == "refused"
+        await checked("POST", f"{SUBSCRIPTION}/test", statuses=(409,))
+    await asyncio.to_thread(call, service.url, "DELETE", "/v1/subscriptions/pushed")
 
 
 def test_a_scheduled_event_fits_the_description(service: ServiceProcess) -> None:
