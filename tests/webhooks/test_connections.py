@@ -349,3 +349,16 @@ async def test_secrets_are_in_no_reply(url: str) -> None:
         assert reply.kind != "answered"
         assert "canary" not in repr(reply)
         assert SECRET not in repr(reply)
+
+
+async def test_the_url_is_in_no_reply_where_a_request_breaks() -> None:
+    """A connection that is reset while the request is written is told without the URL, whose query may be a secret."""
+
+    async def behave(visit: Visit) -> None:
+        await visit.some()
+        await reset(visit)
+
+    async with hostile(behave) as receiver, sending() as sender:
+        reply = await sender.post(push_to(f"{receiver.url}?key=canary"), Message("in.1", {}, bytes(LARGE_BYTES)))
+    assert (reply.kind, (reply.error or "").partition(":")[0]) == ("connection", "the connection broke")
+    assert "canary" not in repr(reply)

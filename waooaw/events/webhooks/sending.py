@@ -220,6 +220,7 @@ def _tls_error(failure: Exception) -> str:
 
 
 def _connection_error(failure: Exception) -> str:
+    """Say what happened; aiohttp's own words have the URL in them, whose query may be a secret."""
     if isinstance(failure, ServerDisconnectedError | EofStream):
         return "the connection was closed without an answer"
     if isinstance(failure, ClientConnectorDNSError):
@@ -227,6 +228,8 @@ def _connection_error(failure: Exception) -> str:
     if isinstance(failure, ClientConnectorError):
         number = failure.os_error.errno
         return f"no connection: {failure.os_error if number is None else os.strerror(number)}"
+    if isinstance(failure, OSError) and failure.errno is not None:
+        return f"the connection broke: {os.strerror(failure.errno)}"
     if isinstance(failure, ValueError):
-        return f"the request cannot be written: {failure}"
-    return f"the connection broke: {failure}"
+        return f"the request cannot be written: a header or the URL is none ({type(failure).__name__})"
+    return f"the connection broke ({type(failure).__name__})"
