@@ -4,9 +4,9 @@ Rule 1: a request is bounded as a whole by the time-out of its definition, from 
 Rule 2: of a reply 64 KiB are read, and 1 KiB is kept; then the connection is closed. Nothing is unpacked, no redirect
 is followed, no cookie is kept. Only a connection whose reply was read to its end is used again.
 Rule 3: whatever happens is a `Reply`; only a cancellation is raised.
-Rule 4: a request on a connection that was open from before, and ends before any of the answer came, is sent once more
-at once: the receiver closed it while it was idle, and that is no failure. Where the receiver had it all the same it
-gets it twice, with the same ``webhook-id``; deliveries are at least once.
+Rule 4: a request on a connection that was open from before, and ends before any of the answer came, is sent again at
+once: the receiver closed it while it was idle, and that is no failure. Where the receiver had it all the same it gets
+it twice, with the same ``webhook-id``; deliveries are at least once.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ REPLY_BYTES_MAX: Final = 65_536
 
 WRITTEN_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
 """Of a message; what is longer is written in parts, as the receiver takes them, beside other requests."""
+
+IDLE_LOSSES_MAX: Final = 4
+"""Connections in a row that a request may find closed: who closes one while it is idle closes others too."""
 
 TARGETS_KEPT: Final = 1024
 """Definitions whose URL and headers are kept ready: those of one replica; more are made ready anew."""
@@ -137,10 +140,12 @@ class Sender:
     async def _exchange(
         self, target: _Target, method: str, headers: dict[str, str], body: bytes | None
     ) -> tuple[ClientResponse, bytes]:
-        try:
-            return await _exchange_once(target, method, headers, body)
-        except IdleConnectionLostError:  # rule 4
-            return await _exchange_once(target, method, headers, body)
+        for _ in range(IDLE_LOSSES_MAX):
+            try:
+                return await _exchange_once(target, method, headers, body)
+            except IdleConnectionLostError:  # rule 4
+                continue
+        return await _exchange_once(target, method, headers, body)
 
     def _target(self, push: PushDefinition) -> _Target:
         """Return a definition made ready. Raises `AddressRefusedError`."""
