@@ -236,6 +236,8 @@ def test_secrets_are_marked() -> None:
 def test_misspelt_variables_are_found() -> None:
     """A variable with our prefix that nothing reads is most likely a mistake; others are not ours."""
     environment = {
+        "WOWEVENT_PUSH_SECRET": "x",
+        "WOWEVENT_PUSH_AUTHORIZATION": "x",
         "WOWEVENT_HOST": "x",
         "WOWEVENT_HOTS": "x",
         "WOWEVENT_URL": "x",
