@@ -1,7 +1,8 @@
 """The connection to a receiver, as aiohttp keeps it, with limits of its own for what the receiver does on it.
 
 Rule 1: before an answer no more than `HEAD_BYTES_MAX` are read, interim answers (1xx) included, of which there may be
-any number; with it no more than `ANSWER_BYTES_MAX`, however its chunks are spelled. What is beyond is not looked at.
+any number; with it no more than `BODY_BYTES_MAX`, however its chunks are spelled. What is beyond is not looked at, and
+costs the connection.
 Rule 2: what comes after an answer, with nothing asked, is no answer to what is asked next: the connection ends.
 Rule 3: a connection ends at once: what was not sent yet is dropped. A receiver that reads nothing and never hangs up
 would keep it otherwise.
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 32_768
 """Twice what common servers and proxies let through as the head of a message."""
 
-ANSWER_BYTES_MAX: Final = 131_072
-"""From the end of the head on: twice what is read of a body, for what chunks add to it."""
+BODY_BYTES_MAX: Final = 65_536
+"""After the head, what spells chunks included: what a receiver may say and still keep its connection."""
 
 _HEAD_END: Final = b"\r\n\r\n"
 _SWITCHED: Final = 101
@@ -89,7 +90,7 @@ class ReceiverConnection(ResponseHandler):
         message, payload = data
         if message.code >= _FINAL or message.code == _SWITCHED:
             self._answer = payload
-            self._left = ANSWER_BYTES_MAX
+            self._left = BODY_BYTES_MAX
         super().feed_data(data, size)
 
     def _cut(self, transport: Transport) -> None:

@@ -49,9 +49,6 @@ if TYPE_CHECKING:
 
 ReplyKind = Literal["answered", "timeout", "connection", "tls", "refused", "unreadable"]
 
-REPLY_BYTES_MAX: Final = 65_536
-"""Of a reply that is read: what a receiver may say and still keep its connection."""
-
 WRITTEN_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
 """Of a message; what is longer is written in parts, as the receiver takes them, beside other requests."""
 
@@ -89,7 +86,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """A definition, made ready for its requests."""
+    """A definition, made ready for its requests; it is kept here, so that no other one has its `id` meanwhile."""
 
     push: PushDefinition
     url: URL
@@ -150,7 +147,7 @@ class Sender:
     def _target(self, push: PushDefinition) -> _Target:
         """Return a definition made ready. Raises `AddressRefusedError`."""
         target = self._targets.get(id(push))
-        if target is None or target.push is not push:
+        if target is None:
             url = self._dialer.read(push.url)
             if len(self._targets) >= TARGETS_KEPT:
                 del self._targets[next(iter(self._targets))]
@@ -206,11 +203,10 @@ async def _exchange_once(
 
 
 async def _read(response: ClientResponse) -> bytes:
-    """Read a reply to its end, or as far as it is read; return what is kept of it."""
-    content, kept, count = response.content, b"", 0
-    while count < REPLY_BYTES_MAX and not content.at_eof():
+    """Read a reply to its end, or to the end of what a connection takes; return what is kept of it."""
+    content, kept = response.content, b""
+    while not content.at_eof():
         chunk = await content.readany()
-        count += len(chunk)
         if len(kept) < REPLY_BYTES_KEPT:
             kept += chunk[: REPLY_BYTES_KEPT - len(kept)]
     return kept
