@@ -68,10 +68,11 @@ def measured(
         figures=[
             *_rate_figures(rounds, modes),
             *(
-                delay_figure(f"{name}: publish to receipt", delays[name], share)
+                delay_figure(f"{name}: publish to receipt", [one.receipt for one in delays[name]], share)
                 for name in modes
                 for share in (0.5, 0.99)
             ),
+            delay_figure("generator behind its deadline", [one.late for name in modes for one in delays[name]], 0.99),
             *(figure for name in rounds for figure in _work_figures(name, rounds[name])),
         ],
         notes=[
@@ -99,19 +100,29 @@ def _rate_figures(rounds: Mapping[str, Sequence[Posted]], modes: Mapping[str, Mo
         )
         for name, posted in rounds.items()
     }
-    ratios = [
-        ratio(rates[name], rates[peer], f"{name} / {peer}") for peer in rounds if peer not in modes for name in modes
+    costs = {name: _cost_figure(name, posted) for name, posted in rounds.items()}
+    pairs = [(name, peer) for peer in rounds if peer not in modes for name in modes]
+    return [
+        *rates.values(),
+        *(ratio(rates[name], rates[peer], f"{name} / {peer}") for name, peer in pairs),
+        *(ratio(costs[peer], costs[name], f"{peer} / {name}, by processor time") for name, peer in pairs),
     ]
-    return [*rates.values(), *ratios]
+
+
+def _cost_figure(name: str, rounds: Sequence[Posted]) -> Figure:
+    """Return what a delivery costs the sender, which other work on the machine hardly changes."""
+    values = [1e6 * one.sender_cpu_seconds / one.count for one in rounds]
+    return Figure(name=f"{name}: processor time", unit="us/delivery", values=values)
 
 
 def _work_figures(name: str, rounds: Sequence[Posted]) -> list[Figure]:
-    """Return what a delivery costs the sender, and how busy the receiver was: near 100 it was the limit itself."""
+    """Return what a delivery costs the sender, and who was busy: a receiver near 100 was the limit itself."""
     return [
+        _cost_figure(name, rounds),
         Figure(
-            name=f"{name}: processor time",
-            unit="us/delivery",
-            values=[1e6 * one.sender_cpu_seconds / one.count for one in rounds],
+            name=f"{name}: sender",
+            unit="% of a core",
+            values=[100 * one.sender_cpu_seconds / one.seconds for one in rounds],
         ),
         Figure(
             name=f"{name}: receiver",

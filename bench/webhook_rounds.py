@@ -58,6 +58,15 @@ class Posted:
     receiver_cpu_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedDelays:
+    """What one round of paced publishing saw after its warm-up, in seconds for each event."""
+
+    receipt: list[float]
+    late: list[float]
+    """How long after its deadline each publish was sent: the generator's own error."""
+
+
 @contextlib.contextmanager
 def running_receiver(context: Context) -> Iterator[Server]:
     """Run the receiver on the load generator's core, so that who posts has a core of its own."""
@@ -156,8 +165,8 @@ def arrived(receiver: Server, name: str, count: int) -> dict[str, Any]:
     return told
 
 
-def posted_delays(context: Context, bus: Server, receiver: Server, mode: Mode) -> list[float]:
-    """Publish a thousand events a second for one round; return the seconds from sending to arrival, warm-up cut."""
+def posted_delays(context: Context, bus: Server, receiver: Server, mode: Mode) -> PostedDelays:
+    """Publish a thousand events a second for one round; return how long each took from its sending to its arrival."""
     name = _new_name()
     subscribe(bus, receiver, name, _STAMPED_PATTERN, mode)
     sender, warm = run_load(functools.partial(_publish, context, bus), loop_factory=paced_loop)
@@ -166,7 +175,10 @@ def posted_delays(context: Context, bus: Server, receiver: Server, mode: Mode) -
         raise BenchError("the events posted are not those that were published")
     call(bus, "DELETE", f"/v1/subscriptions/{name}")
     measured_from = sender.sent[warm]
-    return [(at - sent) / _NANOSECONDS for sent, at in told["delays"] if sent >= measured_from]
+    return PostedDelays(
+        receipt=[(at - sent) / _NANOSECONDS for sent, at in told["delays"] if sent >= measured_from],
+        late=sender.late[warm:],
+    )
 
 
 async def _publish(context: Context, bus: Server) -> tuple[PacedSender, int]:
