@@ -35,6 +35,7 @@ from yarl import URL
 from waooaw.events.errors import AddressRefusedError
 from waooaw.events.push_state import REPLY_BYTES_KEPT
 from waooaw.events.webhooks.receiver_connection import EndlessAnswerError, IdleConnectionLostError
+from waooaw.events.webhooks.redaction import Redaction
 from waooaw.events.webhooks.signature import sign
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class _Target:
     url: URL
     session: ClientSession
     headers: dict[str, str]
+    redaction: Redaction
 
 
 class Sender:
@@ -126,7 +128,7 @@ class Sender:
         try:
             async with asyncio.timeout(push.timeout_seconds):
                 response, read = await self._exchange(target, method, {**target.headers, **headers}, body)
-            return self._answered(response, read, began)
+            return self._answered(target.redaction, response, read, began)
         except TimeoutError:
             kind: ReplyKind = "timeout"
             why = f"no answer within {push.timeout_seconds:g} s"
@@ -151,8 +153,13 @@ class Sender:
             url = self._dialer.read(push.url)
             if len(self._targets) >= TARGETS_KEPT:
                 del self._targets[next(iter(self._targets))]
-            target = _Target(push, URL(url.text, encoded=True), self._dialer.session(url), self._headers(push))
-            self._targets[id(push)] = target
+            target = self._targets[id(push)] = _Target(
+                push,
+                URL(url.text, encoded=True),
+                self._dialer.session(url),
+                self._headers(push),
+                Redaction(push),
+            )
         return target
 
     def _headers(self, push: PushDefinition) -> dict[str, str]:
@@ -162,18 +169,18 @@ class Sender:
         names = {name.lower() for name in own}
         return {name: value for name, value in push.headers.items() if name.lower() not in names} | own
 
-    def _answered(self, response: ClientResponse, read: bytes, began: float) -> Reply:
+    def _answered(self, redaction: Redaction, response: ClientResponse, read: bytes, began: float) -> Reply:
         headers = response.headers
         location = headers.get("Location") if response.status in _REDIRECTS else None
         return Reply(
             kind="answered",
             status=response.status,
-            error=None if location is None else location.partition("?")[0].partition("#")[0],
+            error=None if location is None else redaction.of_text(location.partition("?")[0].partition("#")[0]),
             seconds=self._clock.monotonic() - began,
-            body=read,
+            body=redaction.of(read)[:REPLY_BYTES_KEPT] if read else read,
             retry_after=headers.get("Retry-After"),
-            allowed_origin=headers.get("WebHook-Allowed-Origin"),
-            allowed_rate=headers.get("WebHook-Allowed-Rate"),
+            allowed_origin=redaction.of_text(headers.get("WebHook-Allowed-Origin")),
+            allowed_rate=redaction.of_text(headers.get("WebHook-Allowed-Rate")),
         )
 
     def _failed(self, failure: Exception) -> tuple[ReplyKind, str]:
@@ -197,18 +204,18 @@ async def _exchange_once(
     data = BytesIO(body) if body is not None and len(body) > WRITTEN_AT_ONCE_BYTES_MAX else body
     response = await target.session.request(method, target.url, data=data, headers=headers, allow_redirects=False)
     try:
-        return response, await _read(response)
+        return response, await _read(response, REPLY_BYTES_KEPT + target.redaction.length_max)
     finally:
         response.close()  # of a reply that was read to its end, the connection is kept
 
 
-async def _read(response: ClientResponse) -> bytes:
+async def _read(response: ClientResponse, kept_bytes: int) -> bytes:
     """Read a reply to its end, or to the end of what a connection takes; return what is kept of it."""
     content, kept = response.content, b""
     while not content.at_eof():
         chunk = await content.readany()
-        if len(kept) < REPLY_BYTES_KEPT:
-            kept += chunk[: REPLY_BYTES_KEPT - len(kept)]
+        if len(kept) < kept_bytes:
+            kept += chunk[: kept_bytes - len(kept)]
     return kept
 
 
