@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, Self
 import msgspec
 from aiohttp import web
 
+from tests.fault.waiting import lasting
 from tests.redis_servers.port import unused_port
 from tests.webhooks.receivers import HOST, consent_to
 
@@ -127,7 +128,7 @@ class Server:
         try:
             await request.read()
             if self._latency_seconds:
-                await asyncio.sleep(self._latency_seconds)
+                await lasting(self._latency_seconds)
         finally:
             self._in_flight -= 1
         status = 503 if self._chance.random() < self._failing_share else 204

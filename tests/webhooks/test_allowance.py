@@ -33,6 +33,17 @@ def test_as_many_requests_as_slots() -> None:
     assert [allowance.room(NOW, in_flight) for in_flight in (0, 7, 8)] == [8, 1, 0]
 
 
+def test_what_is_about_to_be_given_up_is_not_used() -> None:
+    """From the decision on, before it is written; the answer then says what there is."""
+    allowance = _open(8)
+    allowance.restrict(5)
+    assert (allowance.room(NOW, 0), allowance.room(NOW, 6)) == (5, -1)
+    allowance.restrict(7)
+    assert allowance.room(NOW, 0) == 5
+    allowance.set_share(7, NOW + 5, None)
+    assert allowance.room(NOW, 0) == 7
+
+
 def test_a_share_that_ended_allows_nothing() -> None:
     """A replica that lost the store sends nothing on slots that another one may have by now."""
     allowance = _open(8)

@@ -10,7 +10,15 @@ import pytest
 from tests.fault.waiting import lasting
 from tests.webhooks.receivers import TAKEN, Answer, Request, receiving
 from tests.webhooks.serving import serving
-from waooaw.events.errors import ConflictError, NoPushError, NotFoundError, PushUnverifiedError
+from waooaw.events.bus.event_bus import EventBus
+from waooaw.events.errors import (
+    ClosedError,
+    ConflictError,
+    NoPushError,
+    NotFoundError,
+    PushUnverifiedError,
+    WowEventError,
+)
 from waooaw.events.position import format_position, parse_position
 from waooaw.events.subscription import parse_subscription
 from waooaw.events.webhooks import breaker, endpoint, outbox
@@ -293,3 +301,21 @@ async def test_a_subscription_that_is_deleted_or_no_longer_pushed_is_left_alone(
         assert len(claimed.deliveries) == 2
         assert receiver.posts == []
         assert endpoint.MEMBER not in {member.member for member in replica.bus.deliveries.members("a")}
+
+
+def end_members(bus: EventBus, error: WowEventError) -> None:
+    """End all members of a bus, as it does itself with one that cannot take what it gets."""
+    for served in tuple(bus.deliveries._served.values()):  # noqa: SLF001 - nobody else can have it do so
+        for member in served.consumptions.members:
+            member.end(error)
+
+
+async def test_a_member_that_the_bus_ended_is_replaced() -> None:
+    """Whatever ended it, the receiver gets the rest through another one."""
+    async with receiving() as receiver, serving() as (replica,):
+        await replica.put("a", receiver.url)
+        await replica.publish()
+        await receiver.posted(1)
+        end_members(replica.bus, ClosedError("a defect"))
+        await replica.publish(3)
+        await replica.counted("a", lambda counts: counts.acked == 4)

@@ -58,6 +58,10 @@ class Allowance:
         if slots:
             self._lacking_until = 0.0
 
+    def restrict(self, slots: int) -> None:
+        """Begin no request beyond so many from now on: what is about to be given up is not used any more."""
+        self._slots = min(self._slots, slots)
+
     def lack(self, now: float) -> None:
         """Do without for a while: there is something to send, and no slot for it."""
         self._lacking_until = now + LACKING_SECONDS

@@ -25,7 +25,15 @@ from waooaw.events.webhooks.consent import Consent
 from waooaw.events.webhooks.outbox import Outbox
 from waooaw.events.webhooks.push_record import PushRecord, Report, endpoint_of, is_deliverable, limits_of
 from waooaw.events.webhooks.shared_record import SharedRecord, always
-from waooaw.events.webhooks.sharing import GIVING_SECONDS, RENEW_SECONDS, SHARE_SECONDS, is_news, rate_of, shared
+from waooaw.events.webhooks.sharing import (
+    GIVING_SECONDS,
+    MARGIN_SECONDS,
+    RENEW_SECONDS,
+    SHARE_SECONDS,
+    is_news,
+    rate_of,
+    shared,
+)
 from waooaw.events.webhooks.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -208,7 +216,7 @@ class Endpoint:
         def decide(record: PushRecord, now_ms: int) -> PushRecord:
             record = push_record.reported(record, self.push, report, now_ms)
             limits = limits_of(record, self.push)
-            return shared(
+            record = shared(
                 record,
                 around.replica,
                 wanted=limits.concurrency if wants else 0,
@@ -217,6 +225,10 @@ class Endpoint:
                 breaker=outbox.allowance.breaker.state(around.clock.monotonic()),
                 now_ms=now_ms,
             )
+            share = record.shares.get(around.replica)
+            # Before it is written: others may take what is given up at once.
+            outbox.allowance.restrict(0 if share is None else share.part)
+            return record
 
         try:
             record = await self._shared.change(
@@ -232,7 +244,7 @@ class Endpoint:
         if share is None:
             outbox.set_share(0, 0.0, None)
         else:
-            outbox.set_share(share.part, began + SHARE_SECONDS, rate_of(share, limits))
+            outbox.set_share(share.part, began + SHARE_SECONDS - MARGIN_SECONDS, rate_of(share, limits))
         return record
 
     def _follow(self, record: PushRecord) -> None:
@@ -261,8 +273,11 @@ class Endpoint:
             self.outbox.connect(consumption)
         self.outbox.set_open(is_open=is_open)
 
-    def _ended(self, error: WowEventError) -> None:  # noqa: ARG002 - it is closed by whoever follows the subscriptions
-        self.outbox.set_open(is_open=False)
+    def _ended(self, error: WowEventError) -> None:
+        """Take another member, unless the subscription is no more: then nobody looks after this for long."""
+        self.outbox.disconnect()
+        if not isinstance(error, NotFoundError):
+            self.stir()
 
     async def ask(self) -> PushRecord:
         """Ask the receiver for its consent now; return the record with its answer. Raises as `read`."""

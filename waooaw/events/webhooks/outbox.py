@@ -97,6 +97,7 @@ class Outbox:
         self._requests: set[asyncio.Task[None]] = set()
         self._outcomes = Outcomes(labels)
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0  # uvloop's handles of what is due at once have no `when`
         metrics.breakers[self] = self._breaker_state
 
     def _breaker_state(self) -> BreakerState:
@@ -111,6 +112,11 @@ class Outbox:
         """Claim through a member, and settle by it; it is closed at the end."""
         self._consumption = consumption
         self._outcomes.settle = consumption.settle
+
+    def disconnect(self) -> None:
+        """Do without the member, which the bus ended. What is under way is still settled."""
+        self._give_back()
+        self._consumption = None
 
     # What the endpoint says -------------------------------------------------------------------------------------------
 
@@ -206,10 +212,10 @@ class Outbox:
     def _come_again(self, when: float) -> None:
         loop = asyncio.get_running_loop()
         at = loop.time() + max(when - self._clock.monotonic(), 0.0)
-        if self._timer is None or at < self._timer.when():
+        if self._timer is None or at < self._timer_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = loop.call_at(at, self._tick)
+            self._timer, self._timer_at = loop.call_at(at, self._tick), at
 
     def _tick(self) -> None:
         self._timer = None

@@ -2,7 +2,8 @@
 
 Rule 1: a change is decided from the record as it is, and written only over that one; where another replica was first,
 it is decided again from what that one wrote.
-Rule 2: times are the engine's: every answer tells them, and in between they are counted on by this machine's clock.
+Rule 2: times are the engine's: every answer tells them, and in between they are counted on by this machine's clock,
+from when it was asked: what ends at a time has then ended for this replica no later than for the engine.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class SharedRecord:
 
     async def read(self, push: PushDefinition) -> PushRecord:
         """Return the record as it is."""
-        self._take(await self._engine.push_record(self._bus, self._incarnation))
+        await self._read()
         return self.record(push)
 
     async def change(
@@ -79,7 +80,7 @@ class SharedRecord:
         """
         stored = self._stored
         if stored is None:
-            stored = self._take(await self._engine.push_record(self._bus, self._incarnation))
+            stored = await self._read()
         for _ in range(TRIES_MAX):
             before = read_record(stored.value, push, self.now_ms())
             after = decide(before, self.now_ms())
@@ -87,17 +88,22 @@ class SharedRecord:
                 return before
             after = msgspec.structs.replace(after, written=f"{self._writer}.{next(self._writes)}")
             value, expected = encode_record(after), stored.version
-            stored = self._take(
-                await self._engine.write_push_record(
-                    self._bus, self._incarnation, value, expected=expected, tells=tells(before, after)
-                )
+            asked_at = self._clock.monotonic()
+            stored = await self._engine.write_push_record(
+                self._bus, self._incarnation, value, expected=expected, tells=tells(before, after)
             )
+            self._take(stored, asked_at)
             if stored.version == expected + 1 and stored.value == value:
                 return after
         message = "too many replicas change the record of this webhook at once"
         raise EngineUnavailableError(message, outcome="not_stored")
 
-    def _take(self, stored: StoredRecord) -> StoredRecord:
-        self._stored = stored
-        self._told_at = self._clock.monotonic()
+    async def _read(self) -> StoredRecord:
+        asked_at = self._clock.monotonic()
+        stored = await self._engine.push_record(self._bus, self._incarnation)
+        self._take(stored, asked_at)
         return stored
+
+    def _take(self, stored: StoredRecord, asked_at: float) -> None:
+        self._stored = stored
+        self._told_at = asked_at

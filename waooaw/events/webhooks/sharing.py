@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 SHARE_SECONDS: Final = 5.0
 """How long a share lasts: a replica that lost the store for less goes on, one that died is missed for no longer."""
 
+MARGIN_SECONDS: Final = 1.0
+"""Before its share ends a replica ceases to use it: so long may a process stand still and not know it."""
+
 GIVING_SECONDS: Final = 0.05
 """Between two looks at whether requests have ended whose slots others wait for."""
 
 RENEW_SECONDS: Final = 1.0
-"""Between two renewals: four may fail."""
+"""Between two renewals: three may fail."""
 
 
 def shared(
