@@ -1,8 +1,7 @@
 """The connection to a receiver, as aiohttp keeps it, with limits of its own for what the receiver does on it.
 
-Rule 1: before an answer no more than `HEAD_BYTES_MAX` are read, interim answers (1xx) included, of which there may be
-any number; with it no more than `BODY_BYTES_MAX`, however its chunks are spelled. What is beyond is not looked at, and
-costs the connection.
+Rule 1: before an answer no more than `HEAD_BYTES_MAX` are read, with `INTERIMS_MAX` interim answers (1xx); with it no
+more than `BODY_BYTES_MAX`, however its chunks are spelled. What is beyond is not looked at, and costs the connection.
 Rule 2: what comes after an answer, with nothing asked, is no answer to what is asked next: the connection ends.
 Rule 3: a connection ends at once: what was not sent yet is dropped. A receiver that reads nothing and never hangs up
 would keep it otherwise.
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
 HEAD_BYTES_MAX: Final = 32_768
 """Twice what common servers and proxies let through as the head of a message."""
 
+INTERIMS_MAX: Final = 16
+"""Nobody was asked for one; some servers send a few all the same (100 Continue, 103 Early Hints)."""
+
 BODY_BYTES_MAX: Final = 65_536
 """After the head, what spells chunks included: what a receiver may say and still keep its connection."""
 
@@ -49,6 +51,7 @@ class ReceiverConnection(ResponseHandler):
     _requests = 0
     _has_heard = False
     _left = 0
+    _interims = 0
     _answer: StreamReader | None = None
 
     def set_response_params(self, **settings: Any) -> None:  # noqa: ANN401 - aiohttp's own settings, passed on
@@ -56,6 +59,7 @@ class ReceiverConnection(ResponseHandler):
         self._requests += 1
         self._has_heard = False
         self._left = HEAD_BYTES_MAX
+        self._interims = 0
         self._answer = None
         super().set_response_params(**settings)
 
@@ -67,7 +71,7 @@ class ReceiverConnection(ResponseHandler):
         at = 0
         while at < len(data):
             if self.transport is None or self.transport.is_closing():
-                return
+                break
             if self._answer is not None and self._answer.is_eof():
                 self.abort()
                 return
@@ -91,15 +95,18 @@ class ReceiverConnection(ResponseHandler):
         if message.code >= _FINAL or message.code == _SWITCHED:
             self._answer = payload
             self._left = BODY_BYTES_MAX
+        else:
+            self._interims += 1
+            if self._interims > INTERIMS_MAX:
+                self._left = 0
         super().feed_data(data, size)
 
     def _cut(self, transport: Transport) -> None:
         """End an answer that has no end: what of it came counts, if it is one."""
         self.force_close()
         if self._answer is None:
-            self.set_exception(
-                EndlessAnswerError(f"it sent more than {HEAD_BYTES_MAX} bytes, and no answer among them")
-            )
+            detail = f"it sent more than {HEAD_BYTES_MAX} bytes or {INTERIMS_MAX} interim answers, and no answer"
+            self.set_exception(EndlessAnswerError(detail))
         else:
             self._answer.feed_eof()
         transport.abort()
