@@ -6,7 +6,6 @@ Each consents in the handshake as a good one would, so that deliveries reach it;
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 import struct
@@ -54,8 +53,11 @@ class HostileReceiver:
         self._serving.add(task)
         self.connections += 1
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-                await self._behaviour(Visit(self, reader, writer))
+            await self._behaviour(Visit(self, reader, writer))
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            return  # the other side had enough of it
+        except asyncio.CancelledError:
+            return  # `leave` did that; asyncio's streams report a task that ends so as an error
         finally:
             self._serving.discard(task)
             writer.transport.abort()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -55,18 +55,18 @@ class Published:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
 
-async def publish(bus: Bus, count: int, rate: float, published: Published) -> None:
+async def publish(bus: Bus, count: int, rate: float, published: Published, *, batch: int = BATCH) -> None:
     """Publish real events at a rate, in batches, each until it has its receipt."""
     due = time.monotonic()
-    for start in range(0, count, BATCH):
+    for start in range(0, count, batch):
         await asyncio.sleep(due - time.monotonic())
-        waiting = [_real_event(next(published.numbers)) for _ in range(min(BATCH, count - start))]
+        waiting = [_real_event(next(published.numbers)) for _ in range(min(batch, count - start))]
         while waiting:
             answers = await bus.publish_many(waiting)
             receipts = [answer for answer in answers if isinstance(answer, Receipt)]
             published.due |= {format_position(receipt.position): due for receipt in receipts}
             waiting = [event for event, answer in zip(waiting, answers, strict=True) if not isinstance(answer, Receipt)]
-        due += BATCH / rate
+        due += batch / rate
 
 
 def _real_event(number: int) -> Event:
@@ -104,7 +104,7 @@ async def caught_up(bus: Bus, name: str, seconds_max: float) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def resident_bytes(service: ServiceProcess) -> int:
-    """Return the resident memory of a service."""
+def memory_bytes(service: ServiceProcess, field_name: Literal["VmRSS", "VmHWM"]) -> int:
+    """Return the resident memory of a service, now (RSS) or at most so far (HWM)."""
     status = Path(f"/proc/{service.process_id}/status").read_text("ascii")
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:"))
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field_name}:"))

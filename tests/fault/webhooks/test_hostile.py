@@ -13,15 +13,15 @@ from typing import Final
 import trustme
 
 from tests.fault.conftest import Report
-from tests.fault.parameters import HOSTILE_EVENTS, HOSTILE_ROUNDS
+from tests.fault.parameters import HOSTILE_EVENTS, HOSTILE_ROUNDS, is_long
 from tests.fault.webhooks.site import (
     SETTINGS,
     Published,
     consented,
     definition,
+    memory_bytes,
     publish,
     push_to,
-    resident_bytes,
     state_of,
 )
 from tests.fault.work.workplace import Workplace, workplace
@@ -38,39 +38,45 @@ P99_RATIO_MAX: Final = 2.0
 P99_MARGIN_SECONDS: Final = 0.02
 """Of a p99 of some milliseconds: what a machine of two cores with all processes on it adds by chance."""
 
-GROWTH_BYTES_MAX: Final = 32 * MIB
-"""Of the service, from before the first hostile receiver to the end: caches of the store fill meanwhile."""
+GROWTH_BYTES_MAX: Final = 64 * MIB
+"""Of the service at any moment: meanwhile the page cache of the store (32 MiB) and the ring fill. A single gzip bomb
+that was unpacked is 15 times as much."""
+
+FLAT_BYTES_MAX: Final = 16 * MIB
+"""From the middle of a long run, when all that is full which fills, to its end."""
 
 ENDLESS_BYTES_MAX: Final = 8 * MIB
 """Of an endless answer until it was cut off: 64 KiB are read, the kernel buffers the rest."""
+
+OWN_SETTINGS: Final = SETTINGS | {"WOWEVENT_RING_BYTES_MAX": str(4 * MIB)}  # full soon: it shall not look like a leak
 
 TLS: Final = ("self_signed", "expired")
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How each try at a hostile receiver ends: ``error`` is part of what is told of it."""
+    """How each try at a hostile receiver ends: what is told of it contains one of ``errors``, or there is nothing."""
 
     outcome: str
     status: int | None = None
-    error: str | None = None
+    errors: tuple[str, ...] = ()
     kind: str = "delivery"
 
 
-TOO_LONG: Final = End("failed", None, "no answer within 1 s")
+TOO_LONG: Final = End("failed", None, ("no answer within 1 s",))
 ENDS: Final[Mapping[str, End]] = {
     "hang": TOO_LONG,
     "drip": TOO_LONG,
     "endless_body": End("delivered", 200),
-    "endless_headers": End("failed", None, "not HTTP"),
+    "endless_headers": End("failed", None, ("it sent more than 32768 bytes or 16 interim answers, and no answer",)),
     "gzip_bomb": End("delivered", 200),
-    "redirect": End("failed", 307, "redirects are not followed"),
-    "retry_in_a_lifetime": End("held", 429, "429 Too Many Requests"),
-    "no_http": End("failed", None, "not HTTP"),
-    "reset": End("failed", None, "broke"),
+    "redirect": End("failed", 307, ("redirects are not followed",)),
+    "retry_in_a_lifetime": End("held", 429, ("429 Too Many Requests",)),
+    "no_http": End("failed", None, ("not HTTP",)),
+    "reset": End("failed", None, ("broke",)),
     "close_when_idle": End("delivered", 204),
-    "self_signed": End("failed", None, "certificate is not accepted", kind="handshake"),
-    "expired": End("failed", None, "certificate has expired", kind="handshake"),
+    "self_signed": End("failed", None, ("certificate is not accepted",), kind="handshake"),
+    "expired": End("failed", None, ("certificate has expired",), kind="handshake"),
 }
 """Of all but ``too_early``, whose answer may be taken for that to the first request of a connection."""
 
@@ -81,10 +87,6 @@ class Neighbours:
 
     good: dict[str, Receiver] = field(default_factory=dict)
     hostile: dict[str, HostileReceiver] = field(default_factory=dict)
-
-    def is_served(self, published: Published) -> bool:
-        """Tell whether every good receiver has everything."""
-        return all(len(receiver.message_ids) == len(published.due) for receiver in self.good.values())
 
     def p99_seconds(self, published: Published) -> float:
         """Return the p99 of the time from when an event was due to when a good receiver had it, and forget them."""
@@ -118,9 +120,10 @@ async def neighbours(authority: trustme.CA) -> AsyncIterator[Neighbours]:
 async def measure(place: Workplace, found: Neighbours, published: Published) -> float:
     """Publish for a while; return the p99 of the good receivers in seconds."""
     published.due.clear()
-    await publish(place.bus, HOSTILE_EVENTS.count, RATE, published)
+    await publish(place.bus, HOSTILE_EVENTS.count, RATE, published, batch=1)
     for receiver in found.good.values():
-        await receiver.until(lambda: found.is_served(published))
+        while len(receiver.message_ids) < len(published.due):
+            await receiver.posted(len(receiver.posts) + 1)
     return found.p99_seconds(published)
 
 
@@ -142,7 +145,8 @@ def check_end(name: str, attempts: list[Attempt]) -> None:
     assert tries, (name, attempts)
     for attempt in tries:
         assert (attempt.outcome, attempt.status) == (end.outcome, end.status), (name, attempt)
-        assert (attempt.error is None) if end.error is None else (end.error in (attempt.error or "")), (name, attempt)
+        told = attempt.error or ""
+        assert any(error in told for error in end.errors) or (not end.errors and not told), (name, attempt)
 
 
 async def check_ends(place: Workplace, found: Neighbours) -> None:
@@ -150,7 +154,7 @@ async def check_ends(place: Workplace, found: Neighbours) -> None:
     for name, receiver in found.hostile.items():
         check_end(name, await place.bus.subscription(name).attempts())
         state = await state_of(place.bus, name)
-        assert state.state == ("pending" if name in TLS else "verified"), (name, state)
+        assert state.state == ("refused" if name in TLS else "verified"), (name, state)
         assert receiver.posts or name in {*TLS, "too_early"}, name
     held = await state_of(place.bus, "retry_in_a_lifetime")
     assert held.held_until_ms is not None
@@ -163,8 +167,9 @@ async def test_hostile_receivers_harm_only_themselves(tmp_path: Path, report: Re
     """Each hostile receiver ends as it must; the p99 of good ones at most doubles, and the memory stays flat."""
     authority, published = trustme.CA(), Published()
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    settings = SETTINGS | {"SSL_CERT_FILE": str(tmp_path / "authority.pem")}
+    settings = OWN_SETTINGS | {"SSL_CERT_FILE": str(tmp_path / "authority.pem")}
     rounds: list[tuple[float, float]] = []
+    resident: list[int] = []
     async with neighbours(authority) as found, workplace(tmp_path, "sqlite", settings=settings) as place:
         service = place.services[0]
         for name, receiver in (found.good | found.hostile).items():
@@ -173,23 +178,28 @@ async def test_hostile_receivers_harm_only_themselves(tmp_path: Path, report: Re
         await consented(place.bus, *found.good, *(found.hostile.keys() - {*TLS, "too_early"}))
         await set_paused(place, found, is_paused=True)
         await measure(place, found, published)  # what is loaded and cached by it is no part of what follows
-        before = resident_bytes(service)
+        before = memory_bytes(service, "VmRSS")
         for _ in range(HOSTILE_ROUNDS.count):
             without = await measure(place, found, published)
             await set_paused(place, found, is_paused=False)
             rounds.append((without, await measure(place, found, published)))
-            grown = resident_bytes(service) - before
+            resident.append(memory_bytes(service, "VmRSS") - before)
             await check_ends(place, found)
             await set_paused(place, found, is_paused=True)
+        peak = memory_bytes(service, "VmHWM") - before
         place.check_logs()
     without, beside = min(without for without, _ in rounds), min(beside for _, beside in rounds)
     report(
         f"{len(found.hostile)} hostile receivers beside {GOOD} good ones, {RATE:g} events/s: p99 of the good "
         f"{without * 1000:.1f} ms without, {beside * 1000:.1f} ms with them (all rounds: "
         + ", ".join([f"{alone * 1000:.1f} and {together * 1000:.1f}" for alone, together in rounds])
-        + f"); the service grew by {grown / MIB:.1f} MiB; "
+        + f"); the service grew by {peak / MIB:.1f} MiB at most, after each round "
+        + ", ".join([f"{size / MIB:.1f}" for size in resident])
+        + "; "
         + ", ".join([f"{name} {receiver.posts}" for name, receiver in found.hostile.items()])
         + " requests"
     )
     assert beside <= P99_RATIO_MAX * without + P99_MARGIN_SECONDS
-    assert grown <= GROWTH_BYTES_MAX
+    assert peak <= GROWTH_BYTES_MAX
+    if is_long():
+        assert resident[-1] - resident[len(resident) // 2] <= FLAT_BYTES_MAX

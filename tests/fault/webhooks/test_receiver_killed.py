@@ -45,7 +45,7 @@ async def test_a_receiver_that_fails_and_is_killed_gets_everything_in_time(
     size = WEBHOOK_EVENTS.count // parts
     published, pauses = Published(), []
     receiver = ReceiverProcess(tmp_path / "log", failing_share=WEBHOOK_FAILING.value, seed=chance.getrandbits(32))
-    async with workplace(tmp_path / "place", store, replicas=1, settings=SETTINGS) as place:
+    async with workplace(tmp_path, store, replicas=1, settings=SETTINGS) as place:
         with receiver:
             await place.bus.subscription(NAME).put(definition(push_to(receiver.url)))
             await consented(place.bus, NAME)

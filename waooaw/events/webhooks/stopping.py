@@ -25,6 +25,9 @@ _log = logging.getLogger("wowevent.webhook")
 
 STOPPED_TYPE: Final = "wowevent.subscription.stopped"
 
+RETELL_SECONDS: Final = 1.0
+"""Between two tries to store that event while the store is away."""
+
 
 class Stopping:
     """Of one receiver. ``ended`` is called when a stop was done, or failed."""
@@ -77,6 +80,7 @@ class Stopping:
         record = await self._shared.change(
             push, lambda record, now_ms: push_record.stopped(record, why, now_ms), tells=always
         )
+        await around.event_bus.subscriptions.set_paused(name, is_paused=True)
         since_ms = record.failing_since_ms if why == "failing" and record.failing_since_ms else record.stopped_ms
         data = {"subscription": name, "reason": why, "detail": detail, "since": format_timestamp(since_ms)}
         # All replicas that see it give the same id, and one event is stored.
@@ -87,9 +91,19 @@ class Stopping:
             subject=name,
             data=data,
         )
-        # Told before it is done: what fails in between is done again at the next answer of that kind.
-        receipt = await around.event_bus.publish(event)
-        await around.event_bus.subscriptions.set_paused(name, is_paused=True)
-        if not receipt.duplicate:
+        if not await self._is_told_already(event):
             around.metrics.stopped[why] += 1
             _log.error("webhook.stopped", extra={**self._labels, "reason": why, "detail": detail})
+
+    async def _is_told_already(self, event: Event) -> bool:
+        """Publish the event, however long the store is away; return whether another replica was first.
+
+        It is told after it is done: whoever resumes at once because of it would else be too early.
+        """
+        while True:
+            try:
+                return (await self._around.event_bus.publish(event)).duplicate
+            except UnavailableError as error:
+                extra = {**self._labels, "code": error.code, "detail": f"the event could not be stored yet: {error}"}
+                _log.warning("webhook.untold", extra=extra)
+            await asyncio.sleep(RETELL_SECONDS)
