@@ -175,10 +175,13 @@ class Outbox:
     def adjust(self) -> None:
         """Send what can be sent, claim what can be taken, give back what has to wait for long."""
         now = self._clock.monotonic()
-        if self._waiting and self.allowance.blocked_seconds(now) > KEPT_SECONDS:
+        blocked = self.allowance.blocked_seconds(now)
+        if self._waiting and blocked > KEPT_SECONDS:
             self._give_back()
         if self._consumption is not None:
             self._consumption.set_credit(self.allowance.credit(now, self.push))
+        if 0 < blocked < float("inf"):  # by the same time as the credit: timers come some microseconds early
+            self._come_again(now + blocked)
         self.pump()
 
     def _give_back(self) -> None:
@@ -205,9 +208,6 @@ class Outbox:
             task = asyncio.get_running_loop().create_task(request, name="webhook")
             self._requests.add(task)
             task.add_done_callback(self._end)
-        blocked = allowance.blocked_seconds(now)
-        if allowance.is_open and blocked > 0:
-            self._come_again(now + blocked)
 
     def _come_again(self, when: float) -> None:
         loop = asyncio.get_running_loop()
