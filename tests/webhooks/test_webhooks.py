@@ -319,3 +319,16 @@ async def test_a_member_that_the_bus_ended_is_replaced() -> None:
         end_members(replica.bus, ClosedError("a defect"))
         await replica.publish(3)
         await replica.counted("a", lambda counts: counts.acked == 4)
+
+
+async def test_resuming_takes_back_what_the_receiver_asked_for_on_every_replica() -> None:
+    """A receiver that asked to be left alone for an hour gets events again once somebody resumes."""
+    answers = [Answer(429, {"Retry-After": "3600"})]
+    async with receiving(lambda _: answers.pop() if answers else TAKEN) as receiver, serving(2) as (first, second):
+        await first.put("a", receiver.url, push={"concurrency": 1})
+        await first.publish(2)
+        await receiver.posted(1)
+        for replica in (first, second):
+            await replica.until_state("a", lambda state: state.held_until_ms is not None)
+        await second.webhooks.resumed("a")
+        await first.counted("a", lambda counts: counts.acked == 2)

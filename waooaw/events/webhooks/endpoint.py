@@ -117,7 +117,8 @@ class Endpoint:
         if (endpoint := endpoint_of(push)) != self._endpoint:
             self._endpoint = endpoint
             self.outbox.allowance.forget_past()
-        self._open_outbox()
+        if not self._may_deliver:
+            self.outbox.set_open(is_open=False)
         self._is_stale = True
         self.stir()
 
@@ -250,22 +251,28 @@ class Endpoint:
     def _follow(self, record: PushRecord) -> None:
         """Do what the record asks for."""
         now_ms = self.now_ms()
-        if record.held_until_ms > now_ms:
-            self.outbox.hold_until(self._around.clock.monotonic() + (record.held_until_ms - now_ms) / 1000)
+        if not self.outbox.report.held_until_ms:  # what it was asked to here is in the record, too
+            held_seconds = (record.held_until_ms - now_ms) / 1000
+            self.outbox.hold_until(self._around.clock.monotonic() + held_seconds if held_seconds > 0 else 0.0)
         self._open_outbox()
         if not self._is_leaving:
             self._consent.ask_if_due(self.push, record, now_ms)
             if push_record.is_failing_too_long(record, now_ms) and not self.known.record.is_paused:
                 self._stop("failing", "nothing but failures for five days")
 
-    def _open_outbox(self) -> None:
-        """Deliver, or cease to: by the receiver's consent, and by what the owner of the subscription wants."""
-        is_open = (
+    @property
+    def _may_deliver(self) -> bool:
+        """By the receiver's consent, and by what the owner of the subscription wants."""
+        return (
             not self._is_leaving
             and not self.known.record.is_paused
             and not self._stopping.is_under_way
             and is_deliverable(self.record, self.push)
         )
+
+    def _open_outbox(self) -> None:
+        """Deliver, or cease to."""
+        is_open = self._may_deliver
         if is_open and not self.outbox.is_connected:
             consumption = self._around.event_bus.deliveries.consume(
                 self.known.record.name, member=MEMBER, credit=0, deliver=self.outbox.add, ended=self._ended

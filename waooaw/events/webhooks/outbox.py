@@ -42,6 +42,9 @@ BATCH_BYTES_MAX: Final = 256 * 1024
 KEPT_SECONDS: Final = 2.0
 """What has to wait for longer goes back to the queue, for whoever can send it."""
 
+HOLD_CHANGE_SECONDS: Final = 0.1
+"""Of the time until which nothing is sent: the clocks that it is told by differ by less from look to look."""
+
 BUSY_SECONDS: Final = 2.0
 """After the last request: for so long slots are kept for the next."""
 
@@ -135,9 +138,9 @@ class Outbox:
         self.adjust()
 
     def hold_until(self, until: float) -> None:
-        """Send nothing before a monotonic time: the receiver asked another replica for that."""
-        if until > self.allowance.held_until:
-            self.allowance.held_until = until
+        """Send nothing before a monotonic time, as the receiver asked some replica; 0: it may be sent to again."""
+        before, self.allowance.held_until = self.allowance.held_until, until
+        if (before == 0.0) != (until == 0.0) or abs(until - before) > HOLD_CHANGE_SECONDS:
             self.adjust()
 
     @property
