@@ -303,6 +303,13 @@ def test_each_place_is_kept_alone() -> None:
     assert with_kept_secrets(read(), before) == read()
 
 
+def test_a_new_secret_may_stand_before_the_old_one() -> None:
+    """Each mask keeps the next secret that there was, wherever it stands."""
+    before = PushDefinition(url=URL, secret=(OLD,))
+    assert with_kept_secrets(read(secret=[NEW, MASK]), before).secret == (NEW, OLD)
+    assert with_kept_secrets(read(secret=[MASK, MASK]), PushDefinition(url=URL, secret=(NEW, OLD))).secret == (NEW, OLD)
+
+
 def test_nothing_masked_needs_nothing() -> None:
     """A definition that says all is taken as it is, whatever was there."""
     assert with_kept_secrets(WHOLE, None) == WHOLE

@@ -129,7 +129,7 @@ def with_kept_secrets(definition: PushDefinition, before: PushDefinition | None)
         return old
 
     headers = {} if before is None else {name.lower(): value for name, value in before.headers.items()}
-    secrets = () if before is None else before.secret
+    secrets = iter(() if before is None else before.secret)  # each mask keeps the next: a new one may stand before it
     kept = replace(
         definition,
         headers={
@@ -141,7 +141,7 @@ def with_kept_secrets(definition: PushDefinition, before: PushDefinition | None)
         else keep("authorization", definition.authorization, None if before is None else before.authorization),
         secret=tuple(
             [
-                keep(f"secret/{index}", value, secrets[index] if index < len(secrets) else None)
+                keep(f"secret/{index}", value, next(secrets, None) if value == MASK else None)
                 for index, value in enumerate(definition.secret)
             ]
         ),
