@@ -42,7 +42,7 @@ async def test_a_receiver_that_fails_and_is_killed_gets_everything_in_time(
 ) -> None:
     """Every event is delivered; what failed comes again within the policy's bound, spread over all of it."""
     parts = WEBHOOK_KILLS.count + 1
-    size = WEBHOOK_EVENTS.count // parts
+    size = -(-WEBHOOK_EVENTS.count // parts)
     published, pauses = Published(), []
     receiver = ReceiverProcess(tmp_path / "log", failing_share=WEBHOOK_FAILING.value, seed=chance.getrandbits(32))
     async with workplace(tmp_path, store, replicas=1, settings=SETTINGS) as place:
