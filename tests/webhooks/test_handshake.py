@@ -72,12 +72,12 @@ def test_an_answer_that_says_not_now_is_asked_again(status: int) -> None:
         ("timeout", "pending"),
         ("connection", "pending"),
         ("unreadable", "pending"),
-        ("tls", "refused"),
+        ("tls", "pending"),
         ("refused", "refused"),
     ],
 )
 def test_no_answer_is_asked_again_unless_it_cannot_get_better(kind: ReplyKind, state: str) -> None:
-    """What may pass is asked again; an address or a certificate that is refused has to be mended by somebody."""
+    """What its owner can mend is asked again, a certificate too; an address that is refused stays so."""
     assert consent_of(Reply(kind=kind, error="why"), ORIGIN) == Answer(state, "why")  # type: ignore[arg-type]  # a table
 
 

@@ -43,7 +43,7 @@ class Answer:
 def consent_of(reply: Reply, origin: str) -> Answer:
     """Return what a reply to the handshake means for deliveries from ``origin``."""
     if reply.kind != "answered" or reply.status is None:
-        state: Consent = "refused" if reply.kind in ("refused", "tls") else "pending"
+        state: Consent = "refused" if reply.kind == "refused" else "pending"
         return Answer(state, failure_reason(reply))
     if not 200 <= reply.status <= 299:  # noqa: PLR2004 - the class of statuses that RFC 9110 calls successful
         is_busy = reply.status == 429 or 500 <= reply.status <= 599  # noqa: PLR2004 - RFC 6585; the server errors
