@@ -130,11 +130,11 @@ def test_who_is_told_of_the_setting() -> None:
     "url",
     [
         "http://127.0.0.1/",
-        "http://127.0.0.1:6379/x",
-        "https://127.9.9.9:1/",
+        "http://127.0.0.1:6400/x",
+        "https://127.9.9.9:3/",
         "http://[::ffff:127.0.0.1]:65535/",
         "http://localhost:8080/",  # its addresses tell
-        "https://redis.default.svc.cluster.local:6379/",
+        "https://agent.default.svc.cluster.local:9000/",
         "http://agent.example.com/",
     ],
 )
@@ -152,7 +152,7 @@ def test_an_opened_network(url: str) -> None:
         ("https://[::127.0.0.1]/", "IPv4-compatible"),
         ("https://[2002:7f00:1::]/", "6to4"),
         ("http://8.8.8.8/", "8.8.8.8 is out in the internet, where only https is called"),
-        ("https://8.8.8.8:22/", "where only the ports 443 and 8443 are called"),
+        ("https://8.8.8.8:2222/", "where only the ports 443 and 8443 are called"),
         ("http://127.1/", "a number"),
         ("http://user@127.0.0.1/", "credentials"),
         ("ftp://127.0.0.1/", "it is ftp"),
@@ -305,3 +305,12 @@ def test_a_wrong_setting(text: str, said: str) -> None:
     assert said in wrong
     with pytest.raises(ValueError, match="network"):
         AllowedNetworks.parse([text])
+
+
+@pytest.mark.parametrize("port", [22, 25, 6379, 5432, 26379])
+def test_ports_of_other_protocols_are_refused_in_opened_networks_too(port: int) -> None:
+    """A request there could be taken for commands: no network opens SSH, mail or a store."""
+    networks = AllowedNetworks.parse(["127.0.0.0/8"])
+    with pytest.raises(AddressRefusedError, match=f"its port {port} is one of other protocols"):
+        read_webhook_url(f"http://127.0.0.1:{port}/", networks)
+    assert read_webhook_url("http://127.0.0.1:9011/", networks).port == 9011

@@ -345,7 +345,7 @@ async def test_what_cannot_be_a_header_is_never_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:1/?key=canary", "https://10.0.0.1/?key=canary", "http://a.example/?key=canary"]
+    "url", ["http://127.0.0.1:3/?key=canary", "https://10.0.0.1/?key=canary", "http://a.example/?key=canary"]
 )
 async def test_secrets_are_in_no_reply(url: str) -> None:
     """Whatever fails, neither credentials nor the query of the URL are in what is told."""

@@ -5,8 +5,8 @@ rules the bus would be his hand in there (server-side request forgery).
 
 Rule 1: what two parsers may read in two ways is refused, never repaired.
 Rule 2: out in the internet only https, on the ports of https, and only to addresses that are for everybody.
-Rule 3: networks that the operator opened (`ALLOWED_NETWORKS`) are called over http too, and on any port. That opens
-those addresses and nothing else; a name is called there when all its addresses are in them.
+Rule 3: networks that the operator opened (`ALLOWED_NETWORKS`) are called over http too, and on any port that is no
+other protocol's. That opens those addresses and nothing else; a name is called when all its addresses are in them.
 Rule 4: of several addresses, one that is not called refuses the name as a whole.
 """
 
@@ -29,6 +29,18 @@ PUBLIC_PORTS: Final = (443, 8443)
 """Where https lives: on other ports answer services that were never meant to get a request from here."""
 
 _PORTS: Final = " and ".join(map(str, PUBLIC_PORTS))
+
+FOREIGN_PORTS: Final = frozenset(
+    (
+        *(1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109),
+        *(110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530),
+        *(531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045),
+        *(4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080),
+        *(2379, 2380, 3306, 5432, 5672, 6379, 6380, 9042, 11211, 16379, 26379, 27017),
+    )
+)
+"""Where other protocols live, which may take a request for commands of theirs: not called in opened networks either.
+The last line are stores, those before it are what browsers do not call (Fetch, "Port blocking")."""
 
 POINTER: Final = "#/push/url"
 
@@ -228,7 +240,10 @@ def _read_port(text: str | None, scheme: str) -> int:
         return 443 if scheme == "https" else 80
     if _PORT.fullmatch(text) is None or int(text[1:]) > PORT_MAX:
         raise refused(f"its port is no number from 1 to {PORT_MAX:,}, spelled without zeros in front")
-    return int(text[1:])
+    port = int(text[1:])
+    if port in FOREIGN_PORTS:
+        raise refused(f"its port {port} is one of other protocols than HTTP")
+    return port
 
 
 def _read_host(host: str) -> IpAddress | None:
